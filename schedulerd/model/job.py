@@ -1,0 +1,155 @@
+"""What is configured: a job, its trigger, its work and its policies. Frozen values, no I/O, no clock.
+
+These types are already checked when they exist: the job-file reader and the API parse into them, and nothing inside
+validates again. They are stored in the ledger as JSON (msgspec), so a field may be added with a default, never renamed.
+"""
+
+import enum
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+
+class Cron(Struct, frozen=True, kw_only=True, tag="cron"):
+    """Fires when one of `expressions` matches the wall clock of the job's zone."""
+
+    expressions: tuple[str, ...]
+
+
+class Every(Struct, frozen=True, kw_only=True, tag="every"):
+    """Fires at anchor + k x period, k from 1; the anchor is kept in the ledger beside the job, not here."""
+
+    period: timedelta
+
+
+class At(Struct, frozen=True, kw_only=True, tag="at"):
+    """Fires once at each of `instants` (aware, UTC, ascending, no repeats)."""
+
+    instants: tuple[datetime, ...]
+
+
+class Manual(Struct, frozen=True, kw_only=True, tag="manual"):
+    """Never fires by itself."""
+
+
+Trigger = Cron | Every | At | Manual
+
+
+class Argv(Struct, frozen=True, kw_only=True, tag="argv"):
+    """A program and its arguments, run without a shell."""
+
+    argv: tuple[str, ...]
+
+
+class Line(Struct, frozen=True, kw_only=True, tag="command"):
+    """One line for a shell: run as `[*shell, line]`."""
+
+    line: str
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+
+
+class Script(Struct, frozen=True, kw_only=True, tag="script"):
+    """A text kept in a private file while it runs; by its own `#!` line, or by `shell[0]` when it has none."""
+
+    text: str
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+
+
+Work = Argv | Line | Script
+
+
+class Shards(Struct, frozen=True, kw_only=True, tag="shards"):
+    """`count` subtasks without items, told apart by their index."""
+
+    count: int
+
+
+class Items(Struct, frozen=True, kw_only=True, tag="items"):
+    """A fixed list; each item is kept as JSON text."""
+
+    items: tuple[str, ...]
+    chunk: int | None = None  # items a subtask; None = one item a subtask, not as a list
+
+
+class ListedItems(Struct, frozen=True, kw_only=True, tag="listed"):
+    """`work` prints a JSON array or one item a line, and that is the list."""
+
+    work: Work
+    chunk: int | None = None
+
+
+class PerWorker(Struct, frozen=True, kw_only=True, tag="per_worker"):
+    """One subtask on every able worker."""
+
+
+Split = Shards | Items | ListedItems | PerWorker
+
+
+class Overlap(enum.Enum):
+    """What happens to a fire time while a run of the job is not final."""
+
+    SKIP = "skip"
+    ALLOW = "allow"
+
+
+class Misfire(enum.Enum):
+    """Which missed instants become runs: the newest, all, none."""
+
+    ONCE = "once"
+    ALL = "all"
+    SKIP = "skip"
+
+
+class OnLost(enum.Enum):
+    """What to do when nobody can know whether an attempt did its work."""
+
+    FAIL = "fail"  # at most once
+    RETRY = "retry"  # at least once
+
+
+class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One configured job; every default here is the built-in one of job files."""
+
+    name: str
+    trigger: Trigger
+    work: Work
+    timezone: str = "UTC"  # IANA name
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    env: dict[str, str] = {}  # noqa: RUF012 - msgspec copies empty defaults for every instance
+    cwd: str | None = None
+    timeout: timedelta = timedelta(hours=1)  # per attempt; TERM to the whole group when it is over
+    kill_after: timedelta = timedelta(seconds=10)  # from TERM to KILL
+    success_codes: tuple[int, ...] = (0,)
+    overlap: Overlap = Overlap.SKIP
+    misfire: Misfire = Misfire.ONCE
+    catchup: timedelta = timedelta(hours=1)  # missed instants older than this are never run
+    catchup_max: int = 100  # how many missed instants `misfire = "all"` may run
+    dispatch_timeout: timedelta = timedelta(minutes=5)  # how long work may wait without an able worker
+    on_lost: OnLost = OnLost.FAIL
+    requires: tuple[str, ...] = ()  # labels a worker must have; "!label" = must not have
+    split: Split | None = None
+    gather: Work | None = None
+    retry_max: int = 0  # further attempts after a failure or timeout
+    paused: bool = False  # paused by its own definition; an operator's pause is kept apart
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """Where a definition came from."""
+
+    file: str = ""  # path below the jobs directory; empty = made through the API
+    line: int = 0  # of the [job.NAME] header, from 1
+
+    @property
+    def text(self) -> str:
+        """`file:line`, or `api`."""
+        return f"{self.file}:{self.line}" if self.file else "api"
+
+
+class Definition(Struct, frozen=True, kw_only=True):
+    """A job as accepted: with its origin, its text and the hash that names its version."""
+
+    job: Job
+    origin: Origin
+    version: str  # 12 hex digits of the SHA-256 of the job's JSON
+    source: dict[str, str] = {}  # noqa: RUF012 - key -> "file:line" or "built-in", for `show --effective`
