@@ -1,0 +1,336 @@
+"""What callers may order: pause, resume, trigger, cancel, change the table, look. Each handler answers or refuses."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from schedulerd.core import attempts, firing, runs
+from schedulerd.core import requests as rq
+from schedulerd.core.draft import Draft
+from schedulerd.core.effects import RecordCancel, RecordJobs, RecordPause, RecordRemovals, Reply
+from schedulerd.core.events import CommandGiven
+from schedulerd.core.overlap import blocking_run
+from schedulerd.core.state import JobEntry, Run, State, Worker, await_fire
+from schedulerd.core.trigger import default_anchor, next_fire
+from schedulerd.errors import CommandError
+from schedulerd.model.job import At, Definition, Every, Manual
+from schedulerd.model.moment import Moment
+from schedulerd.model.run import JobRow, Pause, SubtaskState
+
+MAX_REQUESTS = 10_000  # trigger keys remembered
+
+
+def given(state: State, command: CommandGiven, now: Moment, draft: Draft) -> None:
+    """Handle one request and answer it; a refusal is an answer too and changes nothing."""
+    try:
+        answer = HANDLERS[type(command.request)](state, command.request, now, draft)
+    except CommandError as error:
+        answer = error
+    draft.replies.append(Reply(command.token, answer))
+
+
+def view(state: State, entry: JobEntry) -> rq.JobView:
+    """A job as it stands."""
+    is_done = entry.next_fire is None and not isinstance(entry.job.trigger, Manual) and not entry.open_runs
+    return rq.JobView(
+        definition=entry.definition,
+        state="paused" if entry.is_paused else "done" if is_done else "active",
+        pause=entry.pause,
+        next_fire_time=entry.next_fire.instant if entry.next_fire is not None else None,
+        open_runs=tuple(entry.open_runs),
+    )
+
+
+def put(
+    state: State, definition: Definition, filled: Iterable[datetime], now: Moment, draft: Draft
+) -> JobRow:
+    """Take a definition into the table: an old one is accounted for up to now, the new one counts from now."""
+    job = definition.job
+    entry = state.jobs.get(job.name)
+    if entry is None:
+        mark = max(now.utc, state.removed.pop(job.name, now.utc))
+        anchor = (
+            default_anchor(now.utc, job.name, job.trigger.period) if isinstance(job.trigger, Every) else None
+        )
+        entry = JobEntry(definition, now.utc, mark, anchor, None)
+        state.jobs[job.name] = entry
+    else:
+        firing.account(state, entry, now, draft)
+        if isinstance(job.trigger, Every) and entry.job.trigger != job.trigger:
+            entry.anchor = default_anchor(now.utc, job.name, job.trigger.period)
+        entry.definition = definition
+    row = _row(entry)
+    draft.tables.append(RecordJobs((row,)))
+    if isinstance(job.trigger, At):
+        _account_past(state, entry, job.trigger, set(filled), now, draft)
+    await_fire(state, entry, next_fire(job, entry.anchor, entry.mark))
+    return row
+
+
+def remove(state: State, name: str, cancel: bool, by: str, now: Moment, draft: Draft) -> Definition:
+    """Take a job out of the table; its open runs finish and keep their history, or are cancelled."""
+    entry = state.jobs[name]
+    firing.account(state, entry, now, draft)
+    draft.tables.append(RecordRemovals((name,)))
+    del state.jobs[name]
+    state.removed[name] = entry.mark
+    if cancel:
+        for run_id in list(entry.open_runs):
+            cancel_run(state, state.runs[run_id], by, False, now, draft)
+    return entry.definition
+
+
+def cancel_run(state: State, run: Run, by: str, kill: bool, now: Moment, draft: Draft) -> None:
+    """Nothing more of the run is given out; what runs is asked to end, and the run closes when it has."""
+    if not run.is_cancelled:
+        run.is_cancelled = True
+        state.cancelled[run.id] = run
+        draft.cancels.append(RecordCancel(run.id, by))
+        draft.events.append(runs.event("cancelled", now, run=run, detail=f"by {by}"))
+    run.is_killed = run.is_killed or kill
+    waiting = runs.take_waiting(state, run)
+    runs.end_waiting(state, run, waiting, SubtaskState.CANCELLED, "operator", now, draft)
+    attempts.end(state, run, draft)
+
+
+def _account_past(
+    state: State, entry: JobEntry, at: At, filled: set[datetime], now: Moment, draft: Draft
+) -> None:
+    """New instants that are past already meet the misfire policy once; those that have their row never fire again."""
+    new = tuple(instant for instant in at.instants if instant <= entry.mark and instant not in filled)
+    if not new:
+        return
+    firing.settle_past(state, entry, At(instants=new), now, draft)
+
+
+def _pause(state: State, request: rq.PauseJob, now: Moment, draft: Draft) -> rq.JobView:
+    entry = _entry(state, request.job)
+    if request.until is not None and request.until <= now.utc:
+        raise CommandError(
+            "invalid", f"a pause of {request.job} until {request.until:%FT%TZ} would be over already"
+        )
+    firing.account(state, entry, now, draft)
+    pause = Pause(by=request.by, reason=request.reason, since=now.utc, until=request.until)
+    entry.pause = pause
+    draft.tables.append(RecordPause(request.job, pause))
+    draft.events.append(
+        runs.event("paused", now, job=request.job, detail=f"by {request.by}: {request.reason}".rstrip(": "))
+    )
+    await_fire(state, entry, entry.next_fire)
+    firing.await_resume(state, entry)
+    if request.cancel_running:
+        for run_id in list(entry.open_runs):
+            cancel_run(state, state.runs[run_id], request.by, False, now, draft)
+    return view(state, entry)
+
+
+def _resume(state: State, request: rq.ResumeJob, now: Moment, draft: Draft) -> rq.JobView:
+    entry = _entry(state, request.job)
+    if entry.pause is None and entry.job.paused:
+        raise CommandError(
+            "conflict",
+            f"{request.job} is paused by its own definition ({entry.definition.origin.text}); change it there",
+        )
+    if entry.pause is not None:
+        firing.account(state, entry, now, draft)
+        if entry.pause is not None:
+            entry.pause = None
+            draft.tables.append(RecordPause(request.job, None))
+            draft.events.append(runs.event("resumed", now, job=request.job, detail=f"by {request.by}"))
+    return view(state, entry)
+
+
+def _trigger(state: State, request: rq.TriggerJob, now: Moment, draft: Draft) -> rq.Triggered:
+    entry = _entry(state, request.job)
+    known = state.requests.get((request.job, request.key))
+    if known is not None:
+        return rq.Triggered(
+            outcome="started", run=known, reason="this key was used before; nothing new was started"
+        )
+    blocker = blocking_run(entry)
+    if blocker is not None:
+        return rq.Triggered(outcome="refused", run=None, reason=f"{blocker} is not final and overlap is skip")
+    run = runs.trigger(state, entry, request.key, request.by, request.env, now, draft)
+    state.requests[(request.job, request.key)] = run.id
+    while len(state.requests) > MAX_REQUESTS:
+        del state.requests[next(iter(state.requests))]
+    draft.events.append(runs.event("triggered", now, run=run, detail=f"by {request.by}"))
+    return rq.Triggered(outcome="started", run=run.id)
+
+
+def _cancel(state: State, request: rq.CancelRun, now: Moment, draft: Draft) -> rq.Cancelled:
+    run = state.runs.get(request.run)
+    if run is None:
+        raise CommandError("conflict", f"{request.run} is not running: it is final already")
+    cancel_run(state, run, request.by, request.kill, now, draft)
+    return rq.Cancelled(run=request.run)
+
+
+def _put(state: State, request: rq.PutJob, now: Moment, draft: Draft) -> rq.Stored:
+    name = request.definition.job.name
+    entry = state.jobs.get(name)
+    if entry is not None:
+        if request.must_be_new:
+            raise CommandError("conflict", f"{name} exists already (from {entry.definition.origin.text})")
+        _refuse_foreign(entry)
+        _refuse_changed(entry, request.expected_version)
+    elif request.expected_version is not None:
+        raise _not_found(state, name)
+    put(state, request.definition, request.filled, now, draft)
+    verb = "created" if entry is None else "changed"
+    draft.events.append(runs.event(f"job_{verb}", now, job=name, detail=f"by {request.by}"))
+    return rq.Stored(definition=request.definition, is_new=entry is None)
+
+
+def _delete(state: State, request: rq.DeleteJob, now: Moment, draft: Draft) -> rq.Stored:
+    entry = _entry(state, request.job)
+    _refuse_foreign(entry)
+    _refuse_changed(entry, request.expected_version)
+    definition = remove(state, request.job, request.cancel, request.by, now, draft)
+    draft.events.append(runs.event("job_removed", now, job=request.job, detail=f"by {request.by}"))
+    return rq.Stored(definition=definition)
+
+
+def _replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) -> rq.TableReplaced:
+    named = {definition.job.name: definition for definition in request.definitions}
+    doubles = [
+        f"{definition.origin.text}: {name} exists already, made through the API; remove it there or rename this one"
+        for name, definition in named.items()
+        if name in state.jobs and not state.jobs[name].definition.origin.file
+    ]
+    if doubles:
+        raise CommandError("conflict", "\n".join(doubles))
+    filled: dict[str, list[datetime]] = {}
+    for name, instant in request.filled:
+        filled.setdefault(name, []).append(instant)
+    added, changed, moved = [], [], []
+    for name, definition in named.items():
+        entry = state.jobs.get(name)
+        if entry is None:
+            added.append(name)
+        elif entry.definition.version != definition.version:
+            changed.append(name)
+        elif entry.definition != definition:  # the same job at another line
+            entry.definition = definition
+            moved.append(entry)
+    for name in (*added, *changed):
+        put(state, named[name], filled.get(name, ()), now, draft)
+    if moved:
+        draft.tables.append(RecordJobs(tuple(_row(entry) for entry in moved)))
+    removed = [
+        name for name, entry in state.jobs.items() if entry.definition.origin.file and name not in named
+    ]
+    for name in removed:
+        remove(state, name, False, "reload", now, draft)
+    if added or changed or removed:
+        detail = f"{len(added)} added, {len(changed)} changed, {len(removed)} removed"
+        draft.events.append(runs.event("table_replaced", now, detail=detail))
+    unchanged = len(named) - len(added) - len(changed)
+    return rq.TableReplaced(
+        added=tuple(sorted(added)),
+        changed=tuple(sorted(changed)),
+        removed=tuple(sorted(removed)),
+        unchanged=unchanged,
+    )
+
+
+def _describe_jobs(
+    state: State, request: rq.DescribeJobs, now: Moment, draft: Draft
+) -> tuple[rq.JobView, ...]:
+    names = sorted(state.jobs) if request.jobs is None else request.jobs
+    return tuple(view(state, state.jobs[name]) for name in names if name in state.jobs)
+
+
+def _describe_workers(
+    state: State, request: rq.DescribeWorkers, now: Moment, draft: Draft
+) -> tuple[rq.WorkerView, ...]:
+    return tuple(
+        rq.WorkerView(
+            id=worker.id,
+            name=worker.name or worker.address,
+            state=_worker_state(worker),
+            slots=worker.slots,
+            running=len(worker.attempts),
+            labels=tuple(sorted(worker.labels)),
+            address=worker.address,
+            version=worker.version,
+            last_seen=worker.last_seen,
+        )
+        for worker in state.workers.values()
+    )
+
+
+def _describe_cluster(state: State, request: rq.DescribeCluster, now: Moment, draft: Draft) -> rq.ClusterView:
+    return rq.ClusterView(
+        epoch=state.epoch,
+        jobs=len(state.jobs),
+        open_runs=len(state.runs),
+        pending_subtasks=sum(
+            len(run.pending) + sum(map(len, run.pinned.values()))
+            for group in state.waiting.values()
+            for run in group.values()
+        ),
+        open_attempts=len(state.attempts),
+        workers_ready=sum(1 for worker in state.workers.values() if _worker_state(worker) == "ready"),
+    )
+
+
+def _worker_state(worker: Worker) -> str:
+    if worker.is_lost:
+        return "lost"
+    if worker.is_leaving:
+        return "gone"
+    if worker.is_suspect or not worker.nonce:
+        return "suspect"
+    return "draining" if worker.is_draining else "ready"
+
+
+def _row(entry: JobEntry) -> JobRow:
+    return JobRow(
+        definition=entry.definition,
+        first_seen=entry.first_seen,
+        mark=entry.mark,
+        anchor=entry.anchor,
+        pause=entry.pause,
+    )
+
+
+def _entry(state: State, name: str) -> JobEntry:
+    entry = state.jobs.get(name)
+    if entry is None:
+        raise _not_found(state, name)
+    return entry
+
+
+def _not_found(state: State, name: str) -> CommandError:
+    near = tuple(difflib.get_close_matches(name, state.jobs, 3))
+    return CommandError("not_found", f'there is no job "{name}"', near)
+
+
+def _refuse_foreign(entry: JobEntry) -> None:
+    if entry.definition.origin.file:
+        where = entry.definition.origin.text
+        raise CommandError("conflict", f"{entry.job.name} is owned by {where}; change it there and reload")
+
+
+def _refuse_changed(entry: JobEntry, expected: str | None) -> None:
+    if expected is not None and expected != entry.definition.version:
+        raise CommandError(
+            "conflict",
+            f"{entry.job.name} is at version {entry.definition.version}, not {expected}; read it again",
+        )
+
+
+HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], object]] = {
+    rq.PauseJob: _pause,
+    rq.ResumeJob: _resume,
+    rq.TriggerJob: _trigger,
+    rq.CancelRun: _cancel,
+    rq.PutJob: _put,
+    rq.DeleteJob: _delete,
+    rq.ReplaceTable: _replace,
+    rq.DescribeJobs: _describe_jobs,
+    rq.DescribeWorkers: _describe_workers,
+    rq.DescribeCluster: _describe_cluster,
+}

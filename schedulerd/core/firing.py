@@ -1,0 +1,137 @@
+"""Fire times that have come: each becomes exactly one row, a run or a skip with its reason, and the mark moves on."""
+
+import heapq
+from datetime import datetime, timedelta
+
+from msgspec import structs
+
+from schedulerd.core import runs
+from schedulerd.core.draft import Draft
+from schedulerd.core.effects import RecordPause
+from schedulerd.core.misfire import Due, due
+from schedulerd.core.overlap import blocking_run
+from schedulerd.core.state import JobEntry, State, await_fire
+from schedulerd.model.job import At
+from schedulerd.model.moment import Moment
+from schedulerd.model.run import Cause, Skip, SkipReason
+
+RELEASE_EVERY = 0.1  # seconds between two catch-up runs, over all jobs
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def fire_due(state: State, now: Moment, draft: Draft) -> None:
+    """Settle every job whose next fire time, or end of pause, has come."""
+    fires = state.fires
+    names: dict[str, None] = {}
+    while fires and fires[0][0] <= now.utc:
+        names[heapq.heappop(fires)[1]] = None
+    for name in names:
+        entry = state.jobs.get(name)
+        if entry is not None and _has_come(entry, now.utc):
+            account(state, entry, now, draft)
+
+
+def account(state: State, entry: JobEntry, now: Moment, draft: Draft) -> None:
+    """Every fire time of the job up to now gets its row."""
+    pause = entry.pause
+    if pause is not None and pause.until is not None and pause.until <= now.utc:
+        _settle(state, entry, pause.until, now, draft)
+        entry.pause = None
+        draft.tables.append(RecordPause(entry.job.name, None))
+        draft.events.append(
+            runs.event("resumed", now, job=entry.job.name, detail="the pause ended by itself")
+        )
+    _settle(state, entry, now.utc, now, draft)
+    await_resume(state, entry)
+
+
+def await_resume(state: State, entry: JobEntry) -> None:
+    """Wake when the pause ends by itself."""
+    if entry.pause is not None and entry.pause.until is not None:
+        heapq.heappush(state.fires, (entry.pause.until, entry.job.name))
+
+
+def settle_past(state: State, entry: JobEntry, past: At, now: Moment, draft: Draft) -> None:
+    """Instants before the job's mark that have no row yet get theirs by the misfire policy; the mark stays."""
+    job = structs.replace(entry.job, trigger=past)
+    _apply(
+        state,
+        entry,
+        due(job, None, past.instants[0] - _MICROSECOND, now.utc, is_paused=entry.is_paused),
+        now,
+        draft,
+    )
+
+
+def release(state: State, now: Moment, draft: Draft) -> None:
+    """Start held catch-up runs, oldest of a job first, one of a job at a time, at most ten a second over all jobs."""
+    if not state.held_turns or now.mono < state.next_release:
+        return
+    for _ in range(len(state.held_turns)):
+        name = state.held_turns.popleft()
+        queue = state.held.get(name)
+        while queue and queue[0].id not in state.runs:
+            queue.popleft()
+        if not queue:
+            state.held.pop(name, None)
+            continue
+        if _has_active_catchup(state, name):
+            continue  # back in turn when that one closes
+        run = queue.popleft()
+        run.is_held = False
+        runs.expand(state, run, now, draft)
+        if not queue:
+            state.held.pop(name, None)
+        state.next_release = now.mono + RELEASE_EVERY
+        return
+
+
+def _settle(state: State, entry: JobEntry, until: datetime, now: Moment, draft: Draft) -> None:
+    result = due(entry.job, entry.anchor, entry.mark, until, is_paused=entry.is_paused)
+    _apply(state, entry, result, now, draft)
+    if result.mark != entry.mark:
+        entry.mark = result.mark
+        draft.marks[entry.job.name] = result.mark
+    await_fire(state, entry, result.next)
+
+
+def _apply(state: State, entry: JobEntry, result: Due, now: Moment, draft: Draft) -> None:
+    name, version = entry.job.name, entry.definition.version
+    for skip in result.skips:
+        draft.skips.append(
+            Skip(
+                job=name,
+                version=version,
+                first=skip.first,
+                last=skip.last,
+                count=skip.count,
+                reason=SkipReason(skip.reason),
+            )
+        )
+    for missed in result.catchup:
+        runs.fire(state, entry, missed, Cause.CATCHUP, now, draft)
+    for fire_time in result.on_time:
+        blocker = blocking_run(entry)
+        if blocker is None:
+            runs.fire(state, entry, fire_time, Cause.SCHEDULE, now, draft)
+        else:
+            at = fire_time.instant
+            overlap = Skip(job=name, version=version, first=at, last=at, count=1, reason=SkipReason.OVERLAP)
+            draft.skips.append(overlap)
+
+
+def _has_come(entry: JobEntry, now: datetime) -> bool:
+    if entry.next_fire is not None and entry.next_fire.instant <= now:
+        return True
+    return entry.pause is not None and entry.pause.until is not None and entry.pause.until <= now
+
+
+def _has_active_catchup(state: State, name: str) -> bool:
+    entry = state.jobs.get(name)
+    if entry is None:
+        return False
+    for run_id in entry.open_runs:
+        run = state.runs[run_id]
+        if run.cause is Cause.CATCHUP and not run.is_held:
+            return True
+    return False

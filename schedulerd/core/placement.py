@@ -1,0 +1,163 @@
+"""Which worker gets which subtask, now: round-robin over able workers with free slots. Nobody waits behind another.
+
+Runs that wait are grouped by what they require; a group without an able worker, or whose workers are full, costs one
+look however many runs are in it.
+"""
+
+import heapq
+from bisect import bisect_right
+from datetime import timedelta
+
+from schedulerd.core import attempts, runs
+from schedulerd.core.draft import Draft
+from schedulerd.core.effects import RecordSubtasks
+from schedulerd.core.state import Run, State, Subtask, Worker
+from schedulerd.model.job import PerWorker
+from schedulerd.model.moment import Moment
+
+SETTLING = 5.0  # seconds after it began to lead in which a leader waits for every worker found to answer
+
+
+def has_labels(labels: frozenset[str], requires: tuple[str, ...]) -> bool:
+    """True when every required label is there and no refused one (`!label`)."""
+    return all(need[1:] not in labels if need.startswith("!") else need in labels for need in requires)
+
+
+def able_workers(state: State, requires: tuple[str, ...]) -> list[Worker]:
+    """Workers that may be given such work, by id; whether they have a free slot is another question."""
+    able = state.able.get(requires)
+    if able is None:
+        able = state.able[requires] = sorted(
+            (
+                worker
+                for worker in state.workers.values()
+                if _takes_work(worker) and has_labels(worker.labels, requires)
+            ),
+            key=lambda worker: worker.id,
+        )
+    return able
+
+
+def pick(able: list[Worker], turn: str, avoid: str) -> Worker | None:
+    """The next worker after `turn` (an id) that has a free slot; `avoid` only when no other has one."""
+    if not able:
+        return None
+    start = bisect_right(able, turn, key=lambda worker: worker.id)
+    second: Worker | None = None
+    for worker in (*able[start:], *able[:start]) if start else able:
+        if worker.free > 0:
+            if worker.id != avoid:
+                return worker
+            second = worker
+    return second
+
+
+def place(state: State, now: Moment, draft: Draft) -> None:
+    """Give out what waits to who is free."""
+    for requires in list(state.waiting):
+        group = state.waiting[requires]
+        able = able_workers(state, requires)
+        if not able:
+            for run in group.values():
+                _mark_unable(state, run, now)
+            continue
+        free = sum(max(worker.free, 0) for worker in able)
+        for run in list(group.values()):
+            if isinstance(run.job.split, PerWorker) and not run.is_split and not run.is_cancelled:
+                if not _is_settled(state, now):
+                    continue
+                expand_per_worker(run, able, now, draft)
+            if run.pinned:
+                free -= _place_pinned(state, run, able, now, draft)
+            elif run.unable_since is not None:
+                run.unable_since = None
+            if free > 0 and run.pending:
+                free -= _place_any(state, run, able, now, draft)
+            if not run.is_waiting:
+                del group[run.id]
+            elif free <= 0 and not run.pinned:
+                break
+        if not group:
+            del state.waiting[requires]
+
+
+def take_unable(state: State, run: Run) -> list[Subtask]:
+    """What of `run` waits for a worker that is not able, taken out of the queues; the rest goes on waiting."""
+    run.unable_since = None
+    able = able_workers(state, run.job.requires)
+    if not able:
+        return runs.take_waiting(state, run)
+    ids = {worker.id for worker in able}
+    taken: list[Subtask] = []
+    for worker_id in [worker_id for worker_id in run.pinned if worker_id not in ids]:
+        taken.extend(run.pinned.pop(worker_id))
+    return taken
+
+
+def expand_per_worker(run: Run, able: list[Worker], now: Moment, draft: Draft) -> None:
+    """One subtask for each worker that is able now."""
+    run.is_split = True
+    for index, worker in enumerate(able):
+        subtask = Subtask(index, pinned=worker.id, waiting_since=now.mono)
+        run.subtasks[index] = subtask
+        run.pinned[worker.id] = type(run.pending)([subtask])
+    run.open_subtasks = len(able)
+    parts = tuple((index, None, worker.id) for index, worker in enumerate(able))
+    draft.subtasks.append(RecordSubtasks(run.id, parts, True))
+
+
+def _place_any(state: State, run: Run, able: list[Worker], now: Moment, draft: Draft) -> int:
+    entry = state.jobs.get(run.job.name)
+    turn = entry.turn if entry is not None else ""
+    given = 0
+    while run.pending:
+        worker = pick(able, turn, run.pending[0].avoid)
+        if worker is None:
+            break
+        attempts.assign(state, run, run.pending.popleft(), worker, now, draft)
+        turn = worker.id
+        given += 1
+    if entry is not None:
+        entry.turn = turn
+    return given
+
+
+def _place_pinned(state: State, run: Run, able: list[Worker], now: Moment, draft: Draft) -> int:
+    given = 0
+    is_unable = False
+    for worker_id, subtasks in list(run.pinned.items()):
+        worker = state.workers_by_id.get(worker_id)
+        if worker is None or worker not in able:
+            is_unable = True
+            continue
+        while subtasks and worker.free > 0:
+            attempts.assign(state, run, subtasks.popleft(), worker, now, draft)
+            given += 1
+        if not subtasks:
+            del run.pinned[worker_id]
+    if is_unable:
+        _mark_unable(state, run, now)
+    else:
+        run.unable_since = None
+    return given
+
+
+def _mark_unable(state: State, run: Run, now: Moment) -> None:
+    if run.unable_since is None:
+        run.unable_since = now.mono
+        heapq.heappush(state.deadlines, (now.mono + run.job.dispatch_timeout / timedelta(seconds=1), run.id))
+
+
+def _takes_work(worker: Worker) -> bool:
+    return (
+        worker.nonce != ""
+        and worker.is_open
+        and not (worker.is_suspect or worker.is_lost or worker.is_draining or worker.is_leaving)
+    )
+
+
+def _is_settled(state: State, now: Moment) -> bool:
+    """Every worker that discovery found has answered, or had time to."""
+    if now.mono - state.led_since >= SETTLING:
+        return True
+    return state.has_discovery and all(worker.nonce for worker in state.workers.values())

@@ -1,0 +1,161 @@
+"""What callers may ask of the leader, and what they are answered. Values only; commands.py decides."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from schedulerd.model.job import Definition
+from schedulerd.model.run import Pause
+
+
+class PauseJob(Struct, frozen=True, kw_only=True):
+    """Answered by JobView; pausing a paused job replaces who, why and until when."""
+
+    job: str
+    by: str
+    reason: str = ""
+    until: datetime | None = None
+    cancel_running: bool = False
+
+
+class ResumeJob(Struct, frozen=True, kw_only=True):
+    """Answered by JobView; a job paused by its own definition is refused (conflict)."""
+
+    job: str
+    by: str
+
+
+class TriggerJob(Struct, frozen=True, kw_only=True):
+    """Answered by Triggered; the same `key` names the same run and starts nothing new."""
+
+    job: str
+    key: str
+    by: str
+    env: dict[str, str] = {}
+
+
+class CancelRun(Struct, frozen=True, kw_only=True):
+    """Answered by Cancelled; a run that is final already is a conflict."""
+
+    run: str
+    by: str
+    kill: bool = False
+
+
+class PutJob(Struct, frozen=True, kw_only=True):
+    """Create or change a job through the API. Answered by Stored; a job owned by a file is a conflict."""
+
+    definition: Definition
+    by: str
+    expected_version: str | None = None  # If-Match
+    must_be_new: bool = False  # If-None-Match: *
+    filled: tuple[datetime, ...] = ()  # of its past `at` instants, those that have their row
+
+
+class DeleteJob(Struct, frozen=True, kw_only=True):
+    """Answered by Stored; a job owned by a file is a conflict."""
+
+    job: str
+    by: str
+    expected_version: str | None = None
+    cancel: bool = False  # also cancel its open runs
+
+
+class ReplaceTable(Struct, frozen=True, kw_only=True):
+    """All jobs that files own, from now on. Answered by TableReplaced; a name that an API job has is a conflict."""
+
+    definitions: tuple[Definition, ...]
+    filled: tuple[tuple[str, datetime], ...] = ()  # (job, past `at` instant) pairs that have their row
+
+
+class DescribeJobs(Struct, frozen=True, kw_only=True):
+    """Answered by a tuple of JobView, in the order asked for; unknown names are left out."""
+
+    jobs: tuple[str, ...] | None = None  # None = all, by name
+
+
+class DescribeWorkers(Struct, frozen=True, kw_only=True):
+    """Answered by a tuple of WorkerView."""
+
+
+class DescribeCluster(Struct, frozen=True, kw_only=True):
+    """Answered by ClusterView."""
+
+
+Request = (
+    PauseJob
+    | ResumeJob
+    | TriggerJob
+    | CancelRun
+    | PutJob
+    | DeleteJob
+    | ReplaceTable
+    | DescribeJobs
+    | DescribeWorkers
+    | DescribeCluster
+)
+
+
+class JobView(Struct, frozen=True, kw_only=True):
+    """A job as the leader sees it now."""
+
+    definition: Definition
+    state: str  # active | paused | done
+    pause: Pause | None
+    next_fire_time: datetime | None
+    open_runs: tuple[str, ...]
+
+
+class Triggered(Struct, frozen=True, kw_only=True):
+    """What became of a TriggerJob."""
+
+    outcome: str  # started | queued | refused
+    run: str | None
+    reason: str = ""
+
+
+class Cancelled(Struct, frozen=True, kw_only=True):
+    """The run will end as cancelled."""
+
+    run: str
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """The job table holds this now."""
+
+    definition: Definition
+    is_new: bool = False
+
+
+class TableReplaced(Struct, frozen=True, kw_only=True):
+    """Names, each list sorted."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    unchanged: int
+
+
+class WorkerView(Struct, frozen=True, kw_only=True):
+    """A worker as the leader sees it now."""
+
+    id: str  # empty: found, but it has not answered yet
+    name: str
+    state: str  # ready | suspect | lost | draining | gone
+    slots: int
+    running: int
+    labels: tuple[str, ...]
+    address: str
+    version: str
+    last_seen: datetime | None
+
+
+class ClusterView(Struct, frozen=True, kw_only=True):
+    """The leader about itself."""
+
+    epoch: int
+    jobs: int
+    open_runs: int
+    pending_subtasks: int
+    open_attempts: int
+    workers_ready: int

@@ -1,0 +1,206 @@
+"""What the leader remembers. Owned by the loop, changed only inside step(); thrown away and rebuilt after any failure.
+
+Every dict keeps insertion order and nothing iterates a set, so that a replay does the same things in the same order.
+"""
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from schedulerd.core.trigger import FireTime
+from schedulerd.model.job import Definition, Job
+from schedulerd.model.run import AttemptState, Cause, Pause, RunState, SubtaskState
+from schedulerd.protocol.messages import Order, Spec
+from schedulerd.protocol.timing import Timing
+
+
+@dataclass(slots=True, eq=False)
+class JobEntry:
+    """A job of the table and where its time stands."""
+
+    definition: Definition
+    first_seen: datetime
+    mark: datetime  # every fire time up to and including it has its row
+    anchor: datetime | None
+    pause: Pause | None
+    next_fire: FireTime | None = None
+    open_runs: dict[str, None] = field(default_factory=dict)
+    turn: str = ""  # id of the worker that got this job's newest subtask: round-robin goes on after it
+
+    @property
+    def job(self) -> Job:
+        """The definition's job."""
+        return self.definition.job
+
+    @property
+    def is_paused(self) -> bool:
+        """By an operator or by its own definition."""
+        return self.pause is not None or self.definition.job.paused
+
+
+@dataclass(slots=True, eq=False)
+class Subtask:
+    """A part of an open run."""
+
+    index: int
+    item: str | None = None  # JSON text
+    pinned: str | None = None  # worker id it must run on
+    state: SubtaskState = SubtaskState.PENDING
+    reason: str = ""
+    attempts: int = 0
+    failures: int = 0  # attempts that failed or timed out
+    losses: int = 0
+    previous: str = "none"  # outcome of the newest attempt that ran: none | failed | lost | timeout
+    avoid: str = ""  # id of the worker that had the newest attempt
+    waiting_since: float = 0.0  # mono, when it first became pending under this leader
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run that is not final."""
+
+    id: str
+    definition: Definition
+    cause: Cause
+    fire_time: datetime
+    created_at: datetime
+    env: dict[str, str]
+    state: RunState = RunState.PENDING
+    started_at: datetime | None = None
+    is_split: bool = False  # the list of ordinary subtasks is complete
+    is_cancelled: bool = False
+    is_killed: bool = False  # the cancel asked for KILL
+    is_held: bool = False  # a catch-up run waiting for its turn
+    subtasks: dict[int, Subtask] = field(default_factory=dict)
+    open_subtasks: int = 0  # ordinary ones that are not final
+    reason: str = ""  # of the first subtask that did not succeed
+    pending: deque[Subtask] = field(default_factory=deque)  # to be given to any able worker
+    pinned: dict[str, deque[Subtask]] = field(default_factory=dict)  # worker id -> to be given to it
+    live: dict[str, "Attempt"] = field(default_factory=dict)
+    specs: dict[int, Spec] = field(
+        default_factory=dict
+    )  # by kind of subtask: 0 ordinary, else the step's index
+    unable_since: float | None = None  # mono, since when no able worker exists for what is pending
+    workers: dict[str, None] = field(default_factory=dict)  # names of those that had its attempts
+
+    @property
+    def job(self) -> Job:
+        """As it was when the run was fired."""
+        return self.definition.job
+
+    @property
+    def is_waiting(self) -> bool:
+        """There is something to give out."""
+        return bool(self.pending or self.pinned)
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """A handing of a subtask to a worker that has not ended."""
+
+    id: str
+    run: Run
+    subtask: Subtask
+    worker: str  # id
+    nonce: str
+    fence: int
+    state: AttemptState
+    order: Order | None = None  # None after a takeover: it cannot be sent again, only asked about
+    sends: int = 0
+    resend_at: float = 0.0  # mono
+    expires_at: float = 0.0  # mono, on our side: after it the worker can no longer start it
+    is_accepted: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker as discovery, inventories and heartbeats tell of it."""
+
+    address: str  # key of its link
+    id: str = ""
+    name: str = ""
+    nonce: str = ""  # empty: has not answered yet
+    slots: int = 0
+    labels: frozenset[str] = frozenset()
+    version: str = ""
+    is_found: bool = True  # discovery lists it
+    is_draining: bool = False
+    is_leaving: bool = False  # it said goodbye
+    is_lost: bool = False
+    is_open: bool = (
+        True  # the newest send found a connection and nothing was refused since; a heartbeat resets it
+    )
+    is_suspect: bool = False  # no heartbeat for a while: no new work
+    greet_until: float = 0.0  # mono: how long it is greeted more often while it does not answer
+    heard_at: float = 0.0  # leader's awake time of the newest heartbeat or inventory
+    last_seen: datetime | None = None
+    heard: int = 0  # number of the newest heartbeat of this nonce
+    clock_ms: int = 0  # its boot-time clock, at
+    clock_at: float = 0.0  # mono, when that reading arrived
+    mismatches: int = 0  # heartbeats in a row whose digest was not ours
+    digest: int = 0  # XOR over its accepted attempts, as we see it
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    unaccepted: dict[str, Attempt] = field(default_factory=dict)
+
+    @property
+    def free(self) -> int:
+        """Slots without an attempt of ours; there is no prefetch beyond the slots."""
+        return self.slots - len(self.attempts)
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Everything the leader knows; `awake` is its own clock that stands still while it is stalled."""
+
+    epoch: int
+    leader: str
+    results: str  # endpoint workers send results to
+    output: str
+    timing: Timing
+    next_fence: int = 1
+    led_since: float = 0.0  # mono
+    awake: float = 0.0  # seconds this leader has been running without stalls
+    last_step: float = 0.0  # mono
+    jobs: dict[str, JobEntry] = field(default_factory=dict)
+    removed: dict[str, datetime] = field(default_factory=dict)  # marks of jobs no longer in the table
+    runs: dict[str, Run] = field(default_factory=dict)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    workers: dict[str, Worker] = field(default_factory=dict)  # by address
+    workers_by_id: dict[str, Worker] = field(default_factory=dict)
+    has_discovery: bool = False  # discovery has answered once
+    able: dict[tuple[str, ...], list[Worker]] = field(
+        default_factory=dict
+    )  # cache, dropped when a worker changes
+    waiting: dict[tuple[str, ...], dict[str, Run]] = field(default_factory=dict)  # by requires
+    cancelled: dict[str, Run] = field(default_factory=dict)  # cancelled runs that still have attempts
+    held: dict[str, deque[Run]] = field(default_factory=dict)  # catch-up runs by job, oldest first
+    held_turns: deque[str] = field(default_factory=deque)  # jobs whose next catch-up run may start
+    next_release: float = 0.0  # mono
+    fires: list[tuple[datetime, str]] = field(
+        default_factory=list
+    )  # heap; an entry counts only if it still holds
+    deadlines: list[tuple[float, str]] = field(
+        default_factory=list
+    )  # heap of (mono, run id): dispatch timeouts
+    requests: dict[tuple[str, str], str] = field(
+        default_factory=dict
+    )  # (job, key) -> manual run, newest last
+    next_beat: float = 0.0  # mono
+    next_greet: float = 0.0  # mono: workers just found are greeted more often until they answer
+    next_tick: float = 0.0  # mono
+
+    def forget_able(self) -> None:
+        """A worker came, went or changed: who is able must be found out again."""
+        self.able.clear()
+
+    def enlist(self, run: Run) -> None:
+        """`run` has something to give out, or must still learn what."""
+        self.waiting.setdefault(run.job.requires, {})[run.id] = run
+
+
+def await_fire(state: State, entry: JobEntry, fire: FireTime | None) -> None:
+    """`fire` is the next fire time of the job; wake at it."""
+    entry.next_fire = fire
+    if fire is not None:
+        heapq.heappush(state.fires, (fire.instant, entry.job.name))

@@ -1,0 +1,122 @@
+"""step(state, events, now) -> effects: the whole mind of the leader. A dispatch table, with no policy of its own."""
+
+import heapq
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from schedulerd.core import attempts, commands, firing, placement, runs, takeover, workers
+from schedulerd.core import events as ev
+from schedulerd.core.draft import Draft
+from schedulerd.core.effects import Effect, SetAlarm
+from schedulerd.core.state import State
+from schedulerd.model.moment import Moment
+from schedulerd.model.run import SubtaskState
+from schedulerd.protocol.messages import Outcome
+
+TICK = 1.0  # seconds between two looks at what was not accepted
+STALL = 2.5  # seconds a step may be apart from the last before the rest counts as a stall of ours
+
+
+def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
+    """Change `state` by `events` and the time, and return what must be done: records first, sends after.
+
+    After a StepDown (then the only effect), or when the records could not be written, `state` must be thrown away.
+    """
+    draft = Draft()
+    state.awake += min(max(now.mono - state.last_step, 0.0), STALL)
+    state.last_step = now.mono
+    for event in events:
+        HANDLERS[type(event)](state, event, now, draft)
+        if draft.step_down is not None:
+            return draft.finish(now.utc)
+    firing.fire_due(state, now, draft)
+    firing.release(state, now, draft)
+    _expire(state, now, draft)
+    if now.mono >= state.next_beat:
+        state.next_beat = now.mono + state.timing.beat
+        workers.beat(state, now, draft)
+    workers.greet(state, now, draft)
+    if now.mono >= state.next_tick:
+        state.next_tick = now.mono + TICK
+        for worker in list(state.workers.values()):
+            attempts.chase(state, worker, now, draft)
+    placement.place(state, now, draft)
+    effects = draft.finish(now.utc)
+    effects.append(_alarm(state, now))
+    return effects
+
+
+def _expire(state: State, now: Moment, draft: Draft) -> None:
+    """What waited longer than its job's dispatch_timeout without an able worker fails, and says so."""
+    while state.deadlines and state.deadlines[0][0] <= now.mono:
+        _, run_id = heapq.heappop(state.deadlines)
+        run = state.runs.get(run_id)
+        if run is None or run.unable_since is None:
+            continue
+        timeout = run.job.dispatch_timeout / timedelta(seconds=1)
+        if now.mono - run.unable_since < timeout:
+            continue  # it was able in between: a later entry is in the heap
+        waiting = placement.take_unable(state, run)
+        draft.events.append(
+            runs.event(
+                "no_worker",
+                now,
+                run=run,
+                detail=f"no able worker for {timeout:g} s; requires {run.job.requires}",
+            )
+        )
+        runs.end_waiting(state, run, waiting, SubtaskState.FAILED, "no_worker", now, draft)
+
+
+def _alarm(state: State, now: Moment) -> SetAlarm:
+    mono = state.next_beat
+    if any(worker.unaccepted for worker in state.workers.values()):
+        mono = min(mono, state.next_tick)
+    if any(workers.is_greeted(worker, now) for worker in state.workers.values()):
+        mono = min(mono, state.next_greet)
+    if state.deadlines:
+        mono = min(mono, state.deadlines[0][0])
+    if state.held_turns:
+        mono = min(mono, state.next_release)
+    return SetAlarm(state.fires[0][0] if state.fires else None, mono)
+
+
+def _alarm_rang(state: State, event: ev.AlarmRang, now: Moment, draft: Draft) -> None:
+    """The step itself looks at everything that can be due."""
+
+
+def _leadership_gained(state: State, event: ev.LeadershipGained, now: Moment, draft: Draft) -> None:
+    takeover.resume(state, now, draft)
+
+
+def _send_failed(state: State, event: ev.SendFailed, now: Moment, draft: Draft) -> None:
+    worker = state.workers.get(event.peer)
+    if worker is not None and worker.is_open:
+        worker.is_open = False
+        state.forget_able()
+    for name in event.attempts:
+        attempt = state.attempts.get(name)
+        if attempt is not None:
+            attempts.send_failed(state, attempt, now, draft)
+
+
+def _gather_too_large(state: State, event: ev.GatherTooLarge, now: Moment, draft: Draft) -> None:
+    attempt = state.attempts.get(event.attempt)
+    if attempt is not None:
+        text = f"gather would read {event.size} bytes, more than the {event.limit} that can be sent"
+        at = int(now.utc.timestamp() * 1000)
+        attempts.settle(
+            state, attempt, Outcome(attempt.id, "failed", "gather", text, finished_utc_ms=at), now, draft
+        )
+
+
+HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], None]] = {
+    ev.AlarmRang: _alarm_rang,
+    ev.LeadershipGained: _leadership_gained,
+    ev.WorkersSeen: workers.seen,
+    ev.FrameArrived: workers.arrived,
+    ev.CommandGiven: commands.given,
+    ev.SendFailed: _send_failed,
+    ev.GatherTooLarge: _gather_too_large,
+}

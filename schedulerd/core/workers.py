@@ -1,0 +1,322 @@
+"""What is known of workers: found by discovery, alive by heartbeats, judged lost only after a long silence.
+
+Silence is measured on the leader's awake time, so that its own stalls do not count as theirs.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from schedulerd.core import attempts
+from schedulerd.core.draft import Draft
+from schedulerd.core.effects import Connect, Disconnect, Drop, StepDown
+from schedulerd.core.events import FrameArrived, WorkersSeen
+from schedulerd.core.runs import event
+from schedulerd.core.state import Attempt, State, Worker
+from schedulerd.model.moment import Moment
+from schedulerd.protocol import messages as msg
+from schedulerd.protocol.codec import digest_of
+
+GREET = 0.1  # seconds between two Hellos to a worker just found that has not answered
+GREET_FOR = 5.0  # seconds for which that goes on
+MISMATCHES = 3  # heartbeats in a row with a foreign digest before an inventory is asked for
+
+
+def seen(state: State, found: WorkersSeen, now: Moment, draft: Draft) -> None:
+    """Discovery told what it knows: new addresses are connected; what is missing is only not found any more."""
+    state.has_discovery = True
+    listed = {worker.address: worker for worker in found.workers}
+    for address, news in listed.items():
+        worker = state.workers.get(address)
+        if worker is None:
+            worker = Worker(address, news.id, news.name, heard_at=state.awake)
+            worker.greet_until = now.mono + GREET_FOR
+            state.workers[address] = worker
+            if news.id:
+                state.workers_by_id.setdefault(news.id, worker)
+            draft.links.append(Connect(address, address))
+        worker.is_found = True
+    for address, worker in state.workers.items():
+        if address not in listed:
+            worker.is_found = False
+    _drop_gone(state, draft)
+    state.forget_able()
+
+
+def arrived(state: State, frame: FrameArrived, now: Moment, draft: Draft) -> None:
+    """A frame of a worker: known by id and nonce, or else an Inventory that introduces it."""
+    envelope, message = frame.envelope, frame.message
+    if envelope.epoch > state.epoch:
+        draft.step_down = StepDown(envelope.epoch)
+        return
+    if isinstance(message, msg.Inventory):
+        _introduce(state, frame, message, now, draft)
+        return
+    worker = state.workers_by_id.get(envelope.sender)
+    if worker is None:
+        draft.drops.append(Drop("unknown_worker", envelope.sender))
+    elif worker.nonce != envelope.sender_nonce:
+        draft.drops.append(Drop("nonce", envelope.sender))
+    elif (handler := HANDLERS.get(type(message))) is None:
+        draft.drops.append(Drop("direction", envelope.sender))
+    else:
+        handler(state, worker, message, now, draft)
+
+
+def beat(state: State, now: Moment, draft: Draft) -> None:
+    """Every beat: greet every worker, and judge those that were silent."""
+    for worker in list(state.workers.values()):
+        silence = state.awake - worker.heard_at
+        is_suspect = worker.nonce != "" and silence >= state.timing.suspect
+        if is_suspect != worker.is_suspect:
+            worker.is_suspect = is_suspect
+            state.forget_able()
+            if is_suspect and not worker.is_leaving:
+                draft.events.append(
+                    event(
+                        "worker_suspect", now, worker=worker.name, detail=f"no heartbeat for {silence:.1f} s"
+                    )
+                )
+        if (
+            silence >= state.timing.lost
+            and state.awake >= state.timing.lost
+            and worker.nonce
+            and not worker.is_lost
+        ):
+            _lose(state, worker, now, draft)
+        _hello(state, worker, draft)
+    for run in list(state.cancelled.values()):
+        attempts.end(state, run, draft)
+    _lose_orphans(state, now, draft)
+    _drop_gone(state, draft)
+
+
+def greet(state: State, now: Moment, draft: Draft) -> None:
+    """Workers just found should not wait for the next beat: their connection may need a moment to stand."""
+    if now.mono >= state.next_greet:
+        state.next_greet = now.mono + GREET
+        for worker in state.workers.values():
+            if is_greeted(worker, now):
+                _hello(state, worker, draft)
+
+
+def is_greeted(worker: Worker, now: Moment) -> bool:
+    """It was just found and has not answered."""
+    return not worker.nonce and now.mono < worker.greet_until
+
+
+def _hello(state: State, worker: Worker, draft: Draft) -> None:
+    draft.to(worker).others.append(msg.Hello(state.results, state.output, worker.heard, worker.address))
+
+
+def _introduce(
+    state: State, frame: FrameArrived, inventory: msg.Inventory, now: Moment, draft: Draft
+) -> None:
+    envelope = frame.envelope
+    worker = state.workers.get(inventory.link) or state.workers_by_id.get(envelope.sender)
+    if worker is None:
+        draft.drops.append(Drop("unknown_worker", envelope.sender))
+        return
+    before = state.workers_by_id.get(envelope.sender)
+    holder = before if before is not None else worker
+    is_other_boot = holder.nonce not in ("", envelope.sender_nonce)
+    if is_other_boot and not holder.is_leaving and state.awake - holder.heard_at < state.timing.suspect:
+        draft.drops.append(Drop("duplicate_worker", envelope.sender))
+        return
+    if worker.id and worker.id != envelope.sender:  # another daemon listens at this address now
+        if worker.nonce and not worker.is_leaving and state.awake - worker.heard_at < state.timing.suspect:
+            draft.drops.append(Drop("duplicate_worker", envelope.sender))
+            return
+        _part(state, worker)
+    if before is not None and before is not worker:
+        worker.attempts, worker.unaccepted, worker.digest = before.attempts, before.unaccepted, before.digest
+        before.attempts, before.unaccepted, before.digest, before.nonce, before.id = {}, {}, 0, "", ""
+        before.is_found = False
+    is_new = worker.nonce != envelope.sender_nonce
+    worker.id = envelope.sender
+    state.workers_by_id[worker.id] = worker
+    worker.nonce = envelope.sender_nonce
+    worker.name, worker.slots, worker.version = inventory.name, inventory.slots, inventory.version
+    worker.labels = frozenset(inventory.labels)
+    if is_new:
+        worker.heard = 0
+        worker.is_leaving = False
+        draft.events.append(event("worker_joined", now, worker=worker.name, detail=worker.address))
+    _alive(state, worker, inventory.clock_ms, inventory.state, now)
+    state.forget_able()
+    _adopt(state, worker, now)
+    _compare(state, worker, inventory, now, draft)
+
+
+def _adopt(state: State, worker: Worker, now: Moment) -> None:
+    """Attempts that a takeover found in the ledger belong to this worker object from now on."""
+    for attempt in state.attempts.values():
+        if attempt.worker == worker.id and attempt.id not in worker.attempts:
+            worker.attempts[attempt.id] = attempt
+            if attempt.is_accepted:
+                worker.digest ^= digest_of(attempt.id)
+            else:
+                worker.unaccepted[attempt.id] = attempt
+
+
+def _compare(state: State, worker: Worker, inventory: msg.Inventory, now: Moment, draft: Draft) -> None:
+    """What the worker says it holds against what we think it holds."""
+    running, ended = set(inventory.running), set(inventory.ended)
+    held = running | ended | set(inventory.accepted)
+    for attempt in list(worker.attempts.values()):
+        if attempt.id in held:
+            attempts.accepted(attempt, worker)
+            if attempt.id in running:
+                attempts.started(attempt, worker, now.utc, draft)
+        elif attempt.nonce != worker.nonce:
+            end = "lost" if attempt.is_accepted else "unstarted"
+            attempts.conclude(
+                state, attempt, end, "not in the worker's journal after its restart", now, draft
+            )
+        elif attempt.is_accepted:
+            attempts.conclude(state, attempt, "lost", "the worker does not have it any more", now, draft)
+        elif attempt.order is not None and inventory.clock_ms > attempt.order.expiry_clock_ms:
+            attempts.conclude(state, attempt, "unstarted", "expired", now, draft)
+    worker.mismatches = 0
+
+
+def _heartbeat(state: State, worker: Worker, beat: msg.Message, now: Moment, draft: Draft) -> None:
+    assert isinstance(beat, msg.Heartbeat)
+    if beat.number <= worker.heard:
+        return
+    worker.heard = beat.number
+    _alive(state, worker, beat.clock_ms, beat.state, now)
+    worker.mismatches = 0 if beat.digest == worker.digest else worker.mismatches + 1
+    if worker.mismatches >= MISMATCHES:
+        worker.mismatches = 0
+        draft.to(worker).others.append(msg.Reconcile())
+
+
+def _alive(state: State, worker: Worker, clock_ms: int, said: str, now: Moment) -> None:
+    was = (worker.is_suspect, worker.is_lost, worker.is_open, worker.is_draining, worker.is_leaving)
+    worker.heard_at = state.awake
+    worker.last_seen = now.utc
+    worker.clock_ms, worker.clock_at = clock_ms, now.mono
+    worker.is_suspect = worker.is_lost = False
+    worker.is_open = True
+    worker.is_draining = said != "ready"
+    worker.is_leaving = said == "leaving"
+    if was != (worker.is_suspect, worker.is_lost, worker.is_open, worker.is_draining, worker.is_leaving):
+        state.forget_able()
+
+
+def _accepted(state: State, worker: Worker, message: msg.Message, now: Moment, draft: Draft) -> None:
+    assert isinstance(message, msg.Accepted)
+    for name in message.attempts:
+        attempt = _attempt(state, worker, name)
+        if attempt is not None:
+            attempts.accepted(attempt, worker)
+
+
+def _started(state: State, worker: Worker, message: msg.Message, now: Moment, draft: Draft) -> None:
+    assert isinstance(message, msg.Started)
+    for start in message.starts:
+        attempt = _attempt(state, worker, start.attempt)
+        if attempt is not None:
+            attempts.started(attempt, worker, datetime.fromtimestamp(start.started_utc_ms / 1000, UTC), draft)
+
+
+def _refused(state: State, worker: Worker, message: msg.Message, now: Moment, draft: Draft) -> None:
+    assert isinstance(message, msg.Refused)
+    if message.seen > state.epoch:
+        draft.step_down = StepDown(message.seen)
+        return
+    for refusal in message.refusals:
+        attempt = _attempt(state, worker, refusal.attempt)
+        if attempt is None:
+            continue
+        if refusal.reason in ("full", "draining"):
+            worker.is_open = False
+            state.forget_able()
+        end = "lost" if refusal.reason == "tombstone" else "unstarted"
+        attempts.conclude(
+            state, attempt, end, f"refused: {refusal.reason} {refusal.detail}".rstrip(), now, draft
+        )
+
+
+def _results(state: State, worker: Worker, message: msg.Message, now: Moment, draft: Draft) -> None:
+    assert isinstance(message, msg.Result)
+    acks = draft.to(worker).acks
+    for outcome in message.outcomes:
+        acks.append(outcome.attempt)
+        attempt = state.attempts.get(outcome.attempt)
+        if attempt is None:
+            draft.late.append(outcome)
+            _settle_late(state, outcome, now, draft)
+        else:
+            attempts.settle(state, attempt, outcome, now, draft)
+
+
+def _settle_late(state: State, outcome: msg.Outcome, now: Moment, draft: Draft) -> None:
+    """A success that comes after its attempt was called lost still settles its subtask while the run is open."""
+    run_id, _, rest = outcome.attempt.partition("~")
+    run = state.runs.get(run_id)
+    if run is None or outcome.state != "succeeded":
+        return
+    index = rest.partition("~")[0]
+    subtask = run.subtasks.get(int(index)) if index.lstrip("-").isdigit() else None
+    if subtask is None or subtask.index < 0 or subtask.state.is_final or subtask.losses == 0:
+        return
+    for queue in (run.pending, *run.pinned.values()):
+        if subtask in queue:
+            queue.remove(subtask)
+    others = [attempt for attempt in run.live.values() if attempt.subtask is subtask]
+    if others:  # another attempt is under way: its own outcome settles the subtask
+        return
+    attempts.settle_late(state, run, subtask, now, draft)
+
+
+def _lose(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
+    worker.is_lost = True
+    state.forget_able()
+    draft.events.append(
+        event("worker_lost", now, worker=worker.name, detail=f"no heartbeat for {state.timing.lost:g} s")
+    )
+    for attempt in list(worker.attempts.values()):
+        attempts.conclude(state, attempt, "lost", "its worker was lost", now, draft)
+
+
+def _lose_orphans(state: State, now: Moment, draft: Draft) -> None:
+    """Attempts of workers that nobody has heard of since this leader took over."""
+    if state.awake < state.timing.lost:
+        return
+    for attempt in list(state.attempts.values()):
+        worker = state.workers_by_id.get(attempt.worker)
+        if worker is None or (not worker.nonce and state.awake - worker.heard_at >= state.timing.lost):
+            attempts.conclude(
+                state, attempt, "lost", "its worker was not heard of since the takeover", now, draft
+            )
+
+
+def _drop_gone(state: State, draft: Draft) -> None:
+    for address, worker in list(state.workers.items()):
+        is_over = not worker.nonce or worker.is_lost or worker.is_leaving
+        if not worker.is_found and is_over and not worker.attempts:
+            del state.workers[address]
+            _part(state, worker)
+            draft.links.append(Disconnect(address))
+            draft.mail.pop(address, None)
+            state.forget_able()
+
+
+def _part(state: State, worker: Worker) -> None:
+    if state.workers_by_id.get(worker.id) is worker:
+        del state.workers_by_id[worker.id]
+
+
+def _attempt(state: State, worker: Worker, name: str) -> Attempt | None:
+    attempt = state.attempts.get(name)
+    return attempt if attempt is not None and attempt.worker == worker.id else None
+
+
+HANDLERS: dict[type[msg.Message], Callable[[State, Worker, msg.Message, Moment, Draft], None]] = {
+    msg.Heartbeat: _heartbeat,
+    msg.Accepted: _accepted,
+    msg.Started: _started,
+    msg.Refused: _refused,
+    msg.Result: _results,
+}
