@@ -142,7 +142,7 @@ def give_again(state: State, run: Run, subtask: Subtask, draft: Draft) -> None:
 def conclude(state: State, attempt: Attempt, end: str, reason: str, now: Moment, draft: Draft) -> None:
     """End an attempt by the leader's own conclusion: `end` is lost or unstarted."""
     at = int(now.utc.timestamp() * 1000)
-    settle(state, attempt, Outcome(attempt.id, end, reason, finished_utc_ms=at), now, draft)
+    settle(state, attempt, Outcome(attempt.id, end, end, reason, finished_utc_ms=at), now, draft)
     draft.events.append(
         runs.event(
             f"attempt_{end}",

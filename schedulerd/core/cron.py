@@ -2,7 +2,7 @@
 
 What the fields mean together (stars, days, what is fixed, what can never match) is decided here; single
 fields are read in `cron_grammar`, days of months in `cron_days`; walls are searched in `cron_walls`, gaps and
-folds in `zones`. Refusals are CronErrors.
+folds in `search`. Refusals are CronErrors.
 """
 
 import difflib
@@ -10,12 +10,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from schedulerd.core import cron_fields as fields
 from schedulerd.core.cron_days import can_match, day_table
-from schedulerd.core.cron_fields import CronError
+from schedulerd.core.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, CronError
 from schedulerd.core.cron_grammar import read_field
 from schedulerd.core.cron_walls import CronTimes, lowest
-from schedulerd.core.zones import next_instant, to_seconds, zone
+from schedulerd.core.search import next_instant
+from schedulerd.core.zones import to_seconds, zone
 
 __all__ = ["CronError", "CronTimes", "fire_times", "parse", "parse_every"]
 
@@ -107,9 +107,9 @@ def _parse(expression: str, name: str) -> CronTimes:
     text = _without_macro(expression)
     words = list(_WORD.finditer(text))
     _check_count(expression, words)
-    kinds = [fields.MINUTE, fields.HOUR, fields.DAY, fields.MONTH, fields.WEEKDAY]
+    kinds = [MINUTE, HOUR, DAY, MONTH, WEEKDAY]
     if len(words) == 6:
-        kinds.insert(0, fields.SECOND)
+        kinds.insert(0, SECOND)
     read = [
         read_field(kind, word[0], word.start(), expression, name)
         for kind, word in zip(kinds, words, strict=True)
@@ -146,9 +146,9 @@ def _without_macro(expression: str) -> str:
     word = expression.strip(" \t\r\n\f\v")
     if not word.startswith("@"):
         return expression
-    fields = MACROS.get(word.lower())
-    if fields is not None:
-        return fields
+    meaning = MACROS.get(word.lower())
+    if meaning is not None:
+        return meaning
     at = expression.index("@")
     named = word.split()[0].lower()
     if named == "@reboot":
@@ -163,7 +163,7 @@ def _without_macro(expression: str) -> str:
 
 
 def _check_count(expression: str, words: list[re.Match[str]]) -> None:
-    """Refuses whatever has not five or six fields. Raises CronError."""
+    """Refuses whatever has not five or six  Raises CronError."""
     if words and "=" in words[0][0] and words[0][0].upper().startswith(("TZ=", "CRON_TZ=")):
         found = words[0][0].split("=", 1)[1]
         raise CronError(

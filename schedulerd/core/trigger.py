@@ -11,8 +11,9 @@ from typing import assert_never
 from msgspec import Struct
 
 from schedulerd.core.cron import has_hash, parse
+from schedulerd.core.search import instants_between, next_instant
 from schedulerd.core.stable import stable_hash
-from schedulerd.core.zones import from_seconds, instants_between, next_instant, to_seconds, wall_text, zone
+from schedulerd.core.zones import from_seconds, to_seconds, wall_text, zone
 from schedulerd.model.job import At, Cron, Every, Job, Manual
 
 _MICROSECOND = timedelta(microseconds=1)

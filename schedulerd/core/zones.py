@@ -1,31 +1,25 @@
-"""Wall time -> instants: which zone, where its clock jumps, and what a jump does to a fire time.
+"""A zone's clock: which zone, where it jumps, and which instant a wall time is.
 
-All searching is in whole seconds since 1970 UTC ("instants") and whole seconds of the wall clock counted the
-same way ("walls"); a zone is a row of segments with one offset each. Segments are found by asking zoneinfo
-and kept, so that between jumps no zoneinfo call is made. Knows nothing of cron text: what it searches is any
-`Walls`.
+Instants are whole seconds since 1970 UTC, walls whole seconds of the wall clock counted the same way; a zone
+is a row of segments with one offset each. Segments are found by asking zoneinfo and kept, so that between
+jumps no zoneinfo call is made. What a jump does to fire times is decided in `search`.
 """
 
 import difflib
-import enum
 import itertools
 import zoneinfo
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Protocol
 
 from msgspec import Struct
 
 from schedulerd.errors import SchedulerdError
 
-_DAY = 86_400
-LONGEST_CATCH_UP = 3 * 3600  # a jump forward of more is a correction of the calendar: nothing is made up for
-HORIZON = 100 * 366 * _DAY  # how far one search looks; no expression is rarer than once in 40 years
+DAY = 86_400
 _CELL_BITS = 25  # segments are found and kept for 2^25 s (388 days) at a time
 _PROBE = 1 << 18  # 73 h: no zone has ever changed its offset twice within 95 h
-_FIRST = -62_135_596_800 + 2 * _DAY  # 0001-01-03: far enough in for every offset
-_LAST = 253_402_300_799 - 2 * _DAY  # 9999-12-29
+FIRST = -62_135_596_800 + 2 * DAY  # 0001-01-03: far enough in for every offset
+LAST = 253_402_300_799 - 2 * DAY  # 9999-12-29
 _NOWHERE = {"localtime", "posixrules", "Factory"}
 
 
@@ -37,28 +31,6 @@ class UnknownZone(SchedulerdError, ValueError):
         super().__init__(f'timezone "{name}" is not a zone of the IANA database{did}')
         self.name = name
         self.near = near
-
-
-class Fold(enum.Enum):
-    """Which pass of a wall time that comes twice a fixed fire time takes."""
-
-    FIRST = "first"
-    LAST = "last"
-    BOTH = "both"
-
-
-class Walls(Protocol):
-    """Matching wall times of one expression."""
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether it names times of day, rather than following real time."""
-
-    def next_wall(self, wall: int) -> int | None:
-        """The first match at or after `wall`; None when there is none before the calendar ends."""
-
-    def walls_between(self, first: int, end: int) -> Iterator[int]:
-        """Every match in first..end-1, in order."""
 
 
 class Segment(Struct, frozen=True):
@@ -97,10 +69,10 @@ class Zone:
         return datetime.fromtimestamp(instant, self.info)
 
     def _offset(self, instant: int) -> int:
-        inside = min(max(instant, _FIRST), _LAST)
+        inside = min(max(instant, FIRST), LAST)
         offset = datetime.fromtimestamp(inside, self.info).utcoffset()
         assert offset is not None
-        return offset.days * _DAY + offset.seconds
+        return offset.days * DAY + offset.seconds
 
     def _find(self, index: int) -> tuple[Segment, ...]:
         """The segments of one cell. Looks past its edges, so that a jump just outside is known inside."""
@@ -165,84 +137,23 @@ def _nearest_names(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def next_instant(
-    walls: Walls, where: Zone, after: int, fold: Fold = Fold.FIRST
-) -> tuple[int, int | None] | None:
-    """First fire time strictly after the instant `after`, with the wall it was moved from; None = none ahead.
+def instant_of(naive: datetime, where: Zone) -> datetime:
+    """The instant (aware, UTC) at which the clock of `where` shows `naive`: the first one when it shows it twice.
 
-    A fixed wall that a jump forward of at most three hours skips fires at the first instant after it (all
-    walls of one gap together, once); the second part of the answer is then the first of those walls, and None
-    if that instant is a match of its own. A fixed wall that comes twice fires as `fold` says. All else
-    follows real time: never in a gap, in both passes of a fold. Looks at most HORIZON ahead and walks at most
-    two segments a year.
+    A time that a jump forward skips is the first instant after the gap, however long the gap is.
     """
-    begin = instant = max(after + 1, _FIRST)
-    limit = min(begin + HORIZON, _LAST)
-    known_from = known = 0  # no wall in known_from..known-1 matches, `known` does; nothing known yet
-    while instant < limit:
-        segment = where.segment(instant)
-        moved = _moved(walls, segment) if segment.gap and instant == segment.start else None
-        if moved is not None:
-            return moved
-        wall, end = _reach(walls, segment, instant, fold)
-        if not known_from <= wall <= known:
-            found = walls.next_wall(wall)
-            if found is None:
-                return None
-            known_from, known = wall, found
-        if known < end:
-            return known - segment.offset, None
-        instant = segment.end
-        # Walls before `known` cannot match again once every fold that could repeat them is behind.
-        if instant - begin > 2 * _DAY and known - segment.offset - 2 * _DAY > instant:
-            instant = known - segment.offset - 2 * _DAY
-    return None
-
-
-def instants_between(
-    walls: Walls, where: Zone, after: int, until: int, fold: Fold = Fold.FIRST
-) -> Iterator[tuple[int, int | None]]:
-    """Every answer of `next_instant` in (after, until], in order; made for many: a tenth of the cost each."""
-    instant, last = max(after + 1, _FIRST), min(until, _LAST)
-    while instant <= last:
-        segment = where.segment(instant)
-        moved = _moved(walls, segment) if segment.gap and instant == segment.start else None
-        if moved is not None:
-            yield moved
-            instant += 1
-        wall, end = _reach(walls, segment, instant, fold)
-        offset = segment.offset
-        for found in walls.walls_between(wall, min(end, last + 1 + offset)):
-            yield found - offset, None
-        instant = segment.end
-
-
-def _moved(walls: Walls, segment: Segment) -> tuple[int, int | None] | None:
-    """What the gap before `segment` moves to its start; without a wall if that instant matches by itself."""
-    if not walls.is_fixed or segment.gap > LONGEST_CATCH_UP:
-        return None
-    wall = segment.start + segment.offset
-    skipped = walls.next_wall(wall - segment.gap)
-    if skipped is None or skipped >= wall:
-        return None
-    return segment.start, None if walls.next_wall(wall) == wall else skipped
-
-
-def _reach(walls: Walls, segment: Segment, instant: int, fold: Fold) -> tuple[int, int]:
-    """The walls, first and behind the last, of `segment` from `instant` on in which `walls` may fire."""
-    first, end = instant, segment.end
-    if walls.is_fixed:
-        if fold is Fold.FIRST:
-            first = max(first, segment.again_until)
-        elif fold is Fold.LAST:
-            end = segment.twice_from
-    return first + segment.offset, end + segment.offset
+    early, late = (naive.replace(tzinfo=where.info, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if early.astimezone(where.info).replace(tzinfo=None, fold=0) == naive.replace(fold=0):
+        return early
+    # in a gap `early` counts with the offset before and so lies after the jump, `late` before it
+    segment = where.segment(to_seconds(early))
+    return from_seconds(segment.start if segment.gap else where.segment(to_seconds(late)).end)
 
 
 def to_seconds(moment: datetime) -> int:
     """Whole seconds since 1970 UTC, rounded down; `moment` is aware."""
     delta = moment - _EPOCH
-    return delta.days * _DAY + delta.seconds
+    return delta.days * DAY + delta.seconds
 
 
 def from_seconds(instant: int) -> datetime:
