@@ -1,0 +1,209 @@
+"""`python -m bench [NAME ...]`: one line of JSON a figure. The machine is noisy: read medians, not single runs."""
+
+import json
+import os
+import select
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bench.cluster import cluster
+
+ROUNDS = 3
+NOOP_SUBTASKS = 20_000
+NOOP_SLOTS = 2_000
+PROCESSES = 2_000
+LATE_JOBS, LATE_SECONDS = 100, 30
+BURST_JOBS = 1_000
+
+
+def noop() -> None:
+    """Subtasks a second through schedulerd, SQLite FULL, two workers whose attempts end at once."""
+    table = f"""
+[job.noop]
+argv = ["true"]
+overlap = "allow"
+split = {{ shards = {NOOP_SUBTASKS} }}
+"""
+    rates = []
+    with cluster(table, workers=2, slots=NOOP_SLOTS, module="bench.instant") as running:
+        for number in range(ROUNDS + 1):  # the first warms up
+            begun = time.perf_counter()
+            running.trigger("noop", f"k{number}")
+            running.log.wait_closed(number + 1, 120)
+            rates.append(NOOP_SUBTASKS / (time.perf_counter() - begun))
+        states = set(running.log.closed.values())
+    show(
+        "noop_subtasks_per_second",
+        median=statistics.median(rates[1:]),
+        runs=rates[1:],
+        slots_per_worker=NOOP_SLOTS,
+        subtasks=NOOP_SUBTASKS,
+        states=sorted(states),
+    )
+
+
+def processes() -> None:
+    """Processes a second of one worker (all of the system in between), beside bare posix_spawn in the same run."""
+    slots = 32
+    table = f"""
+[job.procs]
+argv = ["/bin/true"]
+overlap = "allow"
+split = {{ shards = {PROCESSES} }}
+"""
+    ours, bare = [], []
+    with cluster(table, workers=1, slots=slots, module="workerd.main") as running:
+        for number in range(ROUNDS + 1):
+            bare.append(_bare_spawns(PROCESSES, slots))
+            begun = time.perf_counter()
+            running.trigger("procs", f"k{number}")
+            running.log.wait_closed(number + 1, 120)
+            ours.append(PROCESSES / (time.perf_counter() - begun))
+    ratio = statistics.median(a / b for a, b in zip(ours[1:], bare[1:], strict=True))
+    show(
+        "processes_per_second",
+        median=statistics.median(ours[1:]),
+        bare_posix_spawn=statistics.median(bare[1:]),
+        ratio=ratio,
+        slots=slots,
+        runs=ours[1:],
+    )
+
+
+def lateness() -> None:
+    """From fire time to the ledger's commit: 100 jobs a second over 30 s, then 1,000 jobs at one instant."""
+    base = (datetime.now(UTC) + timedelta(seconds=6)).replace(microsecond=0)
+    spread = []
+    for job in range(LATE_JOBS):
+        instants = [
+            (base + timedelta(seconds=second, microseconds=job * 10_000)).isoformat()
+            for second in range(LATE_SECONDS)
+        ]
+        times = ", ".join(instants)
+        spread.append(f'[job.late-{job}]\nargv = ["true"]\noverlap = "allow"\nat = [{times}]\n')
+    with cluster("\n".join(spread), workers=2, slots=500, module="bench.instant") as running:
+        running.log.wait_closed(LATE_JOBS * LATE_SECONDS, LATE_SECONDS + 60)
+        _show_lateness("lateness_100_jobs_a_second_ms", list(running.log.lateness.values()))
+    instant = (datetime.now(UTC) + timedelta(seconds=8)).replace(microsecond=0)
+    burst = "\n".join(
+        f'[job.burst-{job}]\nargv = ["true"]\nat = {instant.isoformat()}\n' for job in range(BURST_JOBS)
+    )
+    with cluster(burst, workers=2, slots=500, module="bench.instant") as running:
+        running.log.wait_closed(BURST_JOBS, 60)
+        _show_lateness("lateness_1000_jobs_at_once_ms", list(running.log.lateness.values()))
+
+
+def listing() -> None:
+    """Wall time of `schedulerctl list` with 100 jobs, beside that of an empty Python program."""
+    table = "\n".join(f'[job.job-{job}]\nargv = ["true"]\nschedule = "0 3 * * *"\n' for job in range(100))
+    program = Path(sys.executable).parent / "schedulerctl"
+    with cluster(table, workers=1, slots=1, module="bench.instant") as running:
+        address = f"http://{running.service.api_address}"
+        ours, bare = [], []
+        for _ in range(7):
+            bare.append(_wall([sys.executable, "-c", "pass"]))
+            ours.append(_wall([str(program), "-H", address, "list"]))
+    show(
+        "schedulerctl_list_seconds",
+        median=statistics.median(ours),
+        empty_python=statistics.median(bare),
+        runs=ours,
+    )
+
+
+def show(name: str, **figures: object) -> None:
+    """One line of JSON."""
+    print(
+        json.dumps({"figure": name, **{key: _rounded(value) for key, value in figures.items()}}), flush=True
+    )
+
+
+def _show_lateness(name: str, seconds: list[float]) -> None:
+    found = sorted(value * 1000 for value in seconds)
+    show(name, count=len(found), p50=_part(found, 0.5), p99=_part(found, 0.99), max=found[-1])
+
+
+def _part(found: list[float], part: float) -> float:
+    return found[min(int(len(found) * part), len(found) - 1)]
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def _wall(argv: list[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def _bare_spawns(count: int, at_once: int) -> float:
+    """posix_spawn of /bin/true with pipes and pidfds, `at_once` at a time; processes a second."""
+    poll = select.epoll()
+    live: dict[int, tuple[int, int, int]] = {}
+    null = os.open("/dev/null", os.O_RDONLY)
+    started = ended = 0
+    begun = time.perf_counter()
+    while ended < count:
+        while started < count and len(live) < at_once:
+            out_r, out_w = os.pipe()
+            err_r, err_w = os.pipe()
+            pid = os.posix_spawn(
+                "/bin/true",
+                ["true"],
+                {},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, null, 0),
+                    (os.POSIX_SPAWN_DUP2, out_w, 1),
+                    (os.POSIX_SPAWN_DUP2, err_w, 2),
+                ],
+                setpgroup=0,
+            )
+            os.close(out_w)
+            os.close(err_w)
+            descriptor = os.pidfd_open(pid)
+            poll.register(descriptor, select.EPOLLIN)
+            live[descriptor] = (pid, out_r, err_r)
+            started += 1
+        for descriptor, _ in poll.poll():
+            pid, out_r, err_r = live.pop(descriptor)
+            os.waitpid(pid, 0)
+            for opened in (out_r, err_r):
+                os.read(opened, 65536)
+                os.close(opened)
+            poll.unregister(descriptor)
+            os.close(descriptor)
+            ended += 1
+    rate = count / (time.perf_counter() - begun)
+    poll.close()
+    os.close(null)
+    return rate
+
+
+FIGURES: dict[str, Callable[[], None]] = {
+    "noop": noop,
+    "processes": processes,
+    "lateness": lateness,
+    "listing": listing,
+}
+
+
+def main() -> None:
+    """Measure what is named, or everything."""
+    names = sys.argv[1:] or list(FIGURES)
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        sys.exit(f"bench: there is no figure {unknown[0]!r}; there are {', '.join(FIGURES)}")
+    for name in names:
+        FIGURES[name]()
+
+
+if __name__ == "__main__":
+    main()

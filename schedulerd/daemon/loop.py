@@ -1,0 +1,249 @@
+"""The leader's loop: take what has arrived, step once, commit once, then send. Owns State, ledger and sockets.
+
+There is one way to begin and one way to recover: take the next epoch and rebuild the State from the ledger.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from schedulerd.adapters.alarm import Alarm
+from schedulerd.adapters.collector import Collector
+from schedulerd.adapters.ledger.base import Ledger
+from schedulerd.adapters.outbox import Outbox
+from schedulerd.core.effects import RecordEvent, StepDown
+from schedulerd.core.events import AlarmRang, CommandGiven, Event, FrameArrived, LeadershipGained, WorkersSeen
+from schedulerd.core.state import State
+from schedulerd.core.step import step
+from schedulerd.core.takeover import rebuild
+from schedulerd.daemon.inbox import Inbox
+from schedulerd.daemon.perform import Performer, Watch
+from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
+from schedulerd.hostkit import clock
+from schedulerd.model.moment import Moment
+from schedulerd.protocol.timing import Timing
+
+EVENTS = 4000  # events a step takes at most from the inbox, and frames at most from the socket
+PATIENCE_MS = 500  # how long the loop waits without any event; for the watchdog's sake
+RETRY = 1.0  # seconds between two tries to lead after the ledger failed
+
+log = logging.getLogger(__name__)
+
+
+class Loop:
+    """Runs in a thread of its own from start() to stop(). What other threads may read stands in the public fields."""
+
+    def __init__(
+        self,
+        *,
+        open_ledger: Callable[[], Ledger],
+        inbox: Inbox,
+        leader: str,
+        listen: str,
+        advertise: str,
+        output: str,
+        timing: Timing,
+        watches: Sequence[Watch] = (),
+    ) -> None:
+        self.inbox = inbox
+        self.epoch = 0
+        self.is_leading = False
+        self.has_workers = False  # discovery has answered once
+        self.trouble = ""  # why nobody leads, in a sentence; empty while this one does
+        self.is_upkeep_due = False  # set by the alarm: the ledger wants housekeeping
+        self.progress = 0.0  # boot-time seconds of the newest finished round
+        self.endpoint = ""  # where results come in, with the real port
+        self.alarm = Alarm(self._ring)
+        self._open_ledger = open_ledger
+        self._leader = leader
+        self._nonce = uuid.uuid4().hex[:16]
+        self._listen = listen
+        self._advertise = advertise
+        self._output = output
+        self._timing = timing
+        self._watches = watches
+        self._found: WorkersSeen | None = None
+        self._stopping = threading.Event()
+        self._begun = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._main, name="loop", daemon=True)
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Bind, open the ledger, lead. Raises what went wrong (SettingsError, LedgerError)."""
+        self.alarm.start()
+        self._thread.start()
+        self._begun.wait(timeout)
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        if not self._begun.is_set():
+            raise LedgerError(f"the ledger did not open within {timeout:g} s")
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """End after the round under way; open work stays in the ledger for the next start."""
+        self._stopping.set()
+        self.inbox.wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        self.alarm.stop()
+
+    @property
+    def is_alive(self) -> bool:
+        """The loop's thread runs."""
+        return self._thread.is_alive()
+
+    def _ring(self) -> None:
+        self.inbox.put(AlarmRang())
+
+    def _main(self) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        context.set(zmq.MAX_SOCKETS, 16_384)
+        ledger: Ledger | None = None
+        try:
+            collector = Collector(context, self._listen)
+            try:
+                self.endpoint = collector.endpoint
+                ledger = self._open_ledger()
+                self._lead_for_ever(context, collector, ledger)
+            finally:
+                collector.close()
+        except Exception as error:  # whatever it is, start() or the watchdog must learn of it
+            self._failure = error
+            self.trouble = f"the loop has ended: {error}"
+            if self._begun.is_set():
+                log.critical("the loop has ended and schedulerd must be restarted", exc_info=True)
+        finally:
+            self.is_leading = False
+            self.inbox.refuse_all("schedulerd is stopping")
+            self._begun.set()
+            if ledger is not None:
+                ledger.close()
+            context.destroy(linger=0)
+
+    def _lead_for_ever(
+        self, context: zmq.Context[zmq.Socket[bytes]], collector: Collector, ledger: Ledger
+    ) -> None:
+        seen = 0
+        while not self._stopping.is_set():
+            outbox = Outbox(context)
+            try:
+                seen = self._lead(collector, ledger, outbox, seen)
+            except StaleEpoch as error:
+                log.warning("a newer leader has written to the ledger: %s; leading again", error)
+                self._resign(str(error))
+            except LedgerError as error:
+                if not self._begun.is_set():
+                    raise
+                log.error("the ledger failed: %s; nothing was sent, the state is rebuilt from it", error)
+                self._resign(str(error))
+                self._stopping.wait(RETRY)
+            finally:
+                outbox.close()
+
+    def _resign(self, why: str) -> None:
+        self.is_leading = False
+        self.trouble = why
+        self.inbox.refuse_all(f"schedulerd does not lead: {why}")
+
+    def _lead(self, collector: Collector, ledger: Ledger, outbox: Outbox, seen: int) -> int:
+        """One leadership, from its epoch to its end; returns the epoch that ended it."""
+        now = _now()
+        epoch = ledger.lead(self._leader, seen, now.utc)
+        state = self._rebuild(ledger, epoch, now)
+        performer = Performer(
+            ledger=ledger,
+            outbox=outbox,
+            alarm=self.alarm,
+            inbox=self.inbox,
+            epoch=epoch,
+            leader=self._leader,
+            nonce=self._nonce,
+            watches=self._watches,
+        )
+        self.epoch = epoch
+        begin: list[Event] = [LeadershipGained()]
+        if self._found is not None:
+            begin.append(self._found)
+        log.info("leading  epoch=%d jobs=%d open_runs=%d", epoch, len(state.jobs), len(state.runs))
+        poller = zmq.Poller()
+        poller.register(collector.socket, zmq.POLLIN)
+        poller.register(self.inbox.fileno(), zmq.POLLIN)
+        self.alarm.rang()
+        events: list[Event] = begin
+        while not self._stopping.is_set():
+            now = _now()
+            effects = step(state, events, now)
+            if effects and isinstance(effects[0], StepDown):
+                log.warning(
+                    "a worker has seen epoch %d, newer than ours (%d); leading again", effects[0].seen, epoch
+                )
+                self._resign("a newer epoch was seen")
+                return effects[0].seen
+            try:
+                performer.perform(effects, now)
+            except LedgerContentError as error:
+                log.error("the ledger refused a batch for its content: %s; looking for the culprit", error)
+                outbox.close()
+                state = self._one_by_one(ledger, performer, epoch, events)
+                self.is_leading, self.trouble = True, ""
+                self._begun.set()
+                events = [self._found] if self._found is not None else []
+                continue
+            self.is_leading, self.trouble = True, ""
+            self._begun.set()
+            self.progress = now.mono
+            if self.is_upkeep_due:
+                self.is_upkeep_due = False
+                ledger.maintain(now.utc)
+            poller.poll(PATIENCE_MS)
+            events = self._take(collector)
+        return seen
+
+    def _take(self, collector: Collector) -> list[Event]:
+        events = self.inbox.take(EVENTS)
+        for event in events:
+            if isinstance(event, AlarmRang):
+                self.alarm.rang()
+            elif isinstance(event, WorkersSeen):
+                self._found = event
+                self.has_workers = True
+        events.extend(FrameArrived(frame.envelope, frame.message) for frame in collector.take(EVENTS))
+        return events
+
+    def _rebuild(self, ledger: Ledger, epoch: int, now: Moment) -> State:
+        results = f"tcp://{self._advertise}" if self._advertise else self.endpoint
+        return rebuild(
+            ledger.load(),
+            epoch=epoch,
+            leader=self._leader,
+            results=results,
+            output=self._output,
+            timing=self._timing,
+            now=now,
+        )
+
+    def _one_by_one(self, ledger: Ledger, performer: Performer, epoch: int, events: Sequence[Event]) -> State:
+        """Step `events` singly on a rebuilt State; each that the ledger refuses becomes a `rejected` event."""
+        state = self._rebuild(ledger, epoch, _now())
+        start: list[Event] = [LeadershipGained()]
+        if self._found is not None:
+            start.append(self._found)
+        for event in [*start, *events]:
+            now = _now()
+            try:
+                performer.perform(step(state, [event], now), now)
+            except LedgerContentError as error:
+                detail = f"{type(event).__name__}: {error}"
+                log.error("an event was rejected, it changes nothing: %s", detail)
+                ledger.commit(epoch, [RecordEvent(type="rejected", time=now.utc, detail=detail[:2000])])
+                if isinstance(event, CommandGiven):
+                    self.inbox.answer(event.token, CommandError("invalid", f"the ledger refused it: {error}"))
+                state = self._rebuild(ledger, epoch, now)
+        return state
+
+
+def _now() -> Moment:
+    return Moment(clock.utc_now(), clock.boot_seconds())

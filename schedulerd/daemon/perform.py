@@ -1,0 +1,118 @@
+"""Carries out what the core ordered: one transaction for all records, and only after its commit everything else."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from schedulerd.adapters.alarm import Alarm
+from schedulerd.adapters.ledger.base import Ledger
+from schedulerd.adapters.outbox import Outbox
+from schedulerd.core import effects as fx
+from schedulerd.core.events import GatherTooLarge, SendFailed
+from schedulerd.daemon.inbox import Inbox
+from schedulerd.model.moment import Moment
+from schedulerd.protocol.codec import Envelope, encode
+from schedulerd.protocol.messages import Dispatch, Message, Order
+
+GATHER_LIMIT = 3_500_000  # bytes a gather step may read; it travels in one frame of at most 4 MiB
+COMPLAIN_EVERY = 60.0  # seconds between two lines about the same peer
+
+Watch = Callable[
+    [Sequence[fx.Effect], float], None
+]  # (effects of a committed batch, seconds its commit took)
+
+_RECORDS = fx.Record.__args__
+log = logging.getLogger(__name__)
+
+
+class Performer:
+    """The hands of one leadership; lives and ends with its epoch. Used by the loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        outbox: Outbox,
+        alarm: Alarm,
+        inbox: Inbox,
+        epoch: int,
+        leader: str,
+        nonce: str,
+        watches: Sequence[Watch],
+    ) -> None:
+        self._ledger = ledger
+        self._outbox = outbox
+        self._alarm = alarm
+        self._inbox = inbox
+        self._epoch = epoch
+        self._leader = leader
+        self._nonce = nonce
+        self._watches = watches
+        self._complained: dict[tuple[str, str], float] = {}
+        self.drops: Counter[str] = Counter()
+
+    def perform(self, effects: Sequence[fx.Effect], now: Moment) -> None:
+        """Commit, then the rest in order. Raises LedgerError and its children; then nothing was sent or answered."""
+        records = [effect for effect in effects if isinstance(effect, _RECORDS)]
+        took = 0.0
+        if records:
+            begun = time.perf_counter()
+            self._ledger.commit(self._epoch, records)
+            took = time.perf_counter() - begun
+        for effect in effects[len(records) :]:
+            self._order(effect, now)
+        for watch in self._watches:
+            watch(effects, took)
+
+    def _order(self, effect: fx.Effect, now: Moment) -> None:
+        match effect:
+            case fx.Send(peer, receiver, nonce, message):
+                self._send(peer, receiver, nonce, message)
+            case fx.SetAlarm(utc, mono):
+                waits = []
+                if utc is not None:
+                    waits.append((utc - now.utc).total_seconds())
+                if mono is not None:
+                    waits.append(mono - now.mono)
+                if waits:
+                    self._alarm.set(min(waits))
+            case fx.Reply(token, answer):
+                self._inbox.answer(token, answer)
+            case fx.Connect(peer, address):
+                self._outbox.connect(peer, address)
+            case fx.Disconnect(peer):
+                self._outbox.disconnect(peer)
+            case fx.SendGather():
+                self._send_gather(effect)
+            case fx.Drop(reason, peer):
+                self._complain(reason, peer)
+            case _:
+                raise AssertionError(f"a record stood behind an order: {effect!r}")
+
+    def _send(self, peer: str, receiver: str, nonce: str, message: Message) -> None:
+        frame = encode(Envelope(self._epoch, self._leader, self._nonce, receiver, nonce), message)
+        if not self._outbox.send(peer, frame):
+            attempts = (
+                tuple(order.attempt for order in message.orders) if isinstance(message, Dispatch) else ()
+            )
+            self._inbox.put(SendFailed(peer, attempts))
+
+    def _send_gather(self, effect: fx.SendGather) -> None:
+        text, size = self._ledger.gather_input(effect.run, GATHER_LIMIT)
+        old = effect.order
+        if size > GATHER_LIMIT:
+            self._inbox.put(GatherTooLarge(old.attempt, size, GATHER_LIMIT))
+            return
+        order = Order(old.attempt, 0, old.expiry_clock_ms, old.fence, old.item, text, old.previous, old.env)
+        self._send(effect.peer, effect.receiver, effect.nonce, Dispatch([effect.spec], [order]))
+
+    def _complain(self, reason: str, peer: str) -> None:
+        self.drops[reason] += 1
+        now = time.monotonic()
+        if len(self._complained) > 1000:
+            self._complained.clear()
+        last = self._complained.get((reason, peer))
+        if last is None or now - last >= COMPLAIN_EVERY:
+            self._complained[(reason, peer)] = now
+            log.warning("a frame was not acted on  reason=%s sender=%s", reason, peer[:80])

@@ -1,0 +1,161 @@
+"""The production shape on loopback: schedulerd, workers and Consul as processes, and schedulerctl to speak to them."""
+
+import json
+import os
+import socket
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from support.consul_agent import ConsulAgent
+from support.daemons import PROGRAMS, Daemon, clean_environment
+from support.waiting import wait_until
+
+
+class Fleet:
+    """One schedulerd and named workers below `place`; whatever is started is stopped at the end."""
+
+    def __init__(self, place: Path, consul: ConsulAgent, cluster: str, extra: str = "") -> None:
+        """`extra` goes to the end of every settings file."""
+        self._extra = extra
+        self.place = place
+        self.jobs = place / "jobs.d"
+        self.jobs.mkdir(parents=True, exist_ok=True)
+        self.workers: dict[str, Daemon] = {}
+        self.scheduler: Daemon | None = None
+        self._consul = consul
+        self._cluster = cluster
+        self._stack = ExitStack()
+        self._ports = free_ports(2)
+
+    @property
+    def api(self) -> str:
+        """The API's address."""
+        return f"http://127.0.0.1:{self._ports[0]}"
+
+    @property
+    def results_port(self) -> int:
+        """Where schedulerd's PULL socket listens."""
+        return self._ports[1]
+
+    @property
+    def ledger(self) -> str:
+        """URL of the ledger, for readers."""
+        return f"sqlite://{self.place}/schedulerd/ledger.db"
+
+    def table(self, text: str) -> None:
+        """The whole job table; schedulerd has to be told (reload)."""
+        (self.jobs / "jobs.toml").write_text(text)
+
+    def start_scheduler(self, *, until: str = "READY=1") -> Daemon:
+        """Start schedulerd and wait for what it tells systemd."""
+        config = self.place / "schedulerd.toml"
+        config.write_text(
+            f"""
+cluster = "{self._cluster}"
+jobs_dir = "jobs.d"
+state_dir = "schedulerd"
+[api]
+listen = "127.0.0.1:{self._ports[0]}"
+socket = ""
+[results]
+listen = "tcp://127.0.0.1:{self._ports[1]}"
+advertise = "127.0.0.1:{self._ports[1]}"
+[ledger]
+url = "{self.ledger}"
+[discovery]
+kind = "consul"
+[discovery.consul]
+address = "{self._consul.address}"
+{self._extra}
+"""
+        )
+        (self.place / "schedulerd").mkdir(exist_ok=True)
+        daemon = self._stack.enter_context(
+            Daemon([PROGRAMS / "schedulerd", "--config", config], log=self.place / "schedulerd.log")
+        )
+        daemon.wait_said(until)
+        self.scheduler = daemon
+        return daemon
+
+    def start_worker(self, name: str, *, slots: int = 4, labels: tuple[str, ...] = ()) -> Daemon:
+        """Start a workerd with a state directory of its own and wait until it is ready."""
+        config = self.place / f"{name}.toml"
+        quoted = ", ".join(f'"{label}"' for label in labels)
+        config.write_text(
+            f"""
+cluster = "{self._cluster}"
+name = "{name}"
+state_dir = "{name}"
+slots = {slots}
+labels = [{quoted}]
+[listen]
+address = "tcp://127.0.0.1:*"
+advertise = ""
+[discovery]
+kind = "consul"
+[discovery.consul]
+address = "{self._consul.address}"
+{self._extra}
+"""
+        )
+        daemon = self._stack.enter_context(
+            Daemon([PROGRAMS / "workerd", "--config", config], log=self.place / f"{name}.log")
+        )
+        daemon.wait_said("READY=1")
+        self.workers[name] = daemon
+        return daemon
+
+    def ctl(self, *words: str, code: int | None = 0, seconds: float = 60.0) -> str:
+        """What `schedulerctl` prints; fails when its exit code is not `code` (None: any)."""
+        done = subprocess.run(
+            [PROGRAMS / "schedulerctl", *words],
+            env={**clean_environment(), "SCHEDULERD_ADDR": self.api},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        if code is not None and done.returncode != code:
+            raise AssertionError(
+                f"schedulerctl {' '.join(words)} ended with {done.returncode}, not {code}:\n{done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def json(self, *words: str, code: int | None = 0) -> Any:
+        """What `schedulerctl -o json` gives."""
+        return json.loads(self.ctl("-o", "json", *words, code=code))
+
+    def ready_workers(self) -> set[str]:
+        """Names of the workers that schedulerd would give work to."""
+        return {worker["name"] for worker in self.json("workers")["items"] if worker["state"] == "ready"}
+
+    def wait_ready(self, *names: str, seconds: float = 30.0) -> None:
+        """Return once exactly these workers are ready."""
+        assert wait_until(lambda: self.ready_workers() == set(names), seconds, every=0.2), self.json(
+            "workers"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [found.getsockname()[1] for found in sockets]
+    for found in sockets:
+        found.close()
+    return ports
+
+
+def lines(path: Path) -> list[str]:
+    """The lines that jobs wrote to a file; none when it is not there."""
+    return path.read_text().splitlines() if os.path.exists(path) else []
