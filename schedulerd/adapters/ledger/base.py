@@ -1,0 +1,62 @@
+"""What every ledger can do. The write side belongs to the loop's thread; readers have their own connections."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from schedulerd.core.effects import Record
+from schedulerd.model.run import OpenWork
+from schedulerd.protocol import api_types as shapes
+
+
+class Ledger(Protocol):
+    """The one writer."""
+
+    def lead(self, leader: str, seen: int, now: datetime) -> int:
+        """Record `leader` as leader in one transaction and return its epoch: max(own, seen) + 1."""
+
+    def load(self) -> OpenWork:
+        """Everything that is not final, and the job table."""
+
+    def commit(self, epoch: int, records: Sequence[Record]) -> None:
+        """Write all `records` in one durable transaction, or nothing.
+
+        Raises StaleEpoch when a newer leader has recorded itself, LedgerContentError when the content is refused,
+        LedgerError for I/O. Rows that are there already (same run, skip, subtask, attempt, result) are left alone,
+        but a slot that something else fills is refused content. A final attempt keeps its outcome, except that
+        `lost` gives way to what its worker says later; an outcome of an attempt that is not recorded becomes an
+        event `unknown_result`.
+        """
+
+    def gather_input(self, run: str, limit: int) -> tuple[bytes, int]:
+        """NDJSON for the gather step of `run`, in order of subtask, and its whole size.
+
+        When the whole is larger than `limit` bytes the text is empty and only the size is told, or a lower bound of
+        it that is larger than `limit` as well. Raises LedgerError for a run that is not recorded.
+        """
+
+    def maintain(self, now: datetime) -> bool:
+        """Housekeeping in a bite of milliseconds: retention, statistics, WAL checkpoint.
+
+        True when there is more to remove: call again soon. Does nothing before `lead`; raises StaleEpoch as `commit`.
+        """
+
+    def close(self) -> None:
+        """Release the file or connection."""
+
+
+class LedgerReader(Protocol):
+    """What the API reads; usable from any one thread at a time, never blocks the writer."""
+
+    def jobs(self, after: str, limit: int) -> list[shapes.JobFacts]: ...
+    def job(self, name: str) -> shapes.JobFacts | None: ...
+    def job_names(self) -> list[str]: ...
+    def runs(self, query: shapes.RunQuery) -> tuple[list[shapes.Run], str | None]: ...
+    def run(self, run: str) -> shapes.RunDetail | None: ...
+    def run_ids(self, prefix: str, limit: int) -> list[str]: ...
+    def slots(self, job: str, cursor: str, limit: int) -> tuple[list[shapes.Slot], str | None]: ...
+    def events(self, before_seq: int, limit: int) -> list[shapes.Event]: ...
+    def manual_run(self, job: str, key: str) -> str | None: ...
+    def has_slot(self, job: str, fire_time: datetime) -> bool: ...
+    def output(self, run: str, subtask: int | None) -> list[shapes.AttemptOutput]: ...
+    def close(self) -> None: ...

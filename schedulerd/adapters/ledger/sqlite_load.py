@@ -1,0 +1,240 @@
+"""What a new leader reads: open work and the job table; and what a gather step gets. Reads only."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from schedulerd.adapters.ledger.rows import decoded, instant, instant_or_none
+from schedulerd.errors import LedgerError
+from schedulerd.model.job import Definition
+from schedulerd.model.run import (
+    AttemptState,
+    Cause,
+    JobRow,
+    NewAttempt,
+    NewRun,
+    OpenAttempt,
+    OpenRun,
+    OpenSubtask,
+    OpenWork,
+    Pause,
+    RunState,
+    SubtaskState,
+)
+from schedulerd.protocol.ids import attempt_id
+
+_decode_definition = msgspec.json.Decoder(Definition).decode
+_decode_env = msgspec.json.Decoder(dict[str, str]).decode
+_encode = msgspec.json.Encoder().encode
+
+# ---- open work -------------------------------------------------------------------------------------------------
+
+_DEFINITIONS = """
+SELECT job, version, document FROM definitions WHERE (job, version) IN (
+    SELECT name, version FROM jobs UNION SELECT job, version FROM runs WHERE finished_at IS NULL)
+"""
+_JOBS = """
+SELECT name, version, first_seen, mark, anchor, paused_by, reason, since, until
+FROM jobs LEFT JOIN pauses ON pauses.job = jobs.name ORDER BY name
+"""
+_REMOVED = """
+SELECT DISTINCT job, (SELECT last FROM slots WHERE slots.job = definitions.job ORDER BY first DESC LIMIT 1) AS mark
+FROM definitions WHERE job NOT IN (SELECT name FROM jobs) AND mark IS NOT NULL
+"""
+_RUNS = """
+SELECT n, id, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent, state, started_at,
+    is_split, cancelled_by IS NOT NULL
+FROM runs WHERE finished_at IS NULL ORDER BY n
+"""
+_SUBTASKS = "SELECT idx, item, state, pinned FROM subtasks WHERE run = ? ORDER BY idx"
+_ATTEMPTS = """
+SELECT subtask, number, worker, worker_name, nonce, epoch, fence, assigned_at, state, started_at
+FROM attempts_now WHERE run = ? ORDER BY subtask, number
+"""
+_OPEN_STATES = {state.value: state for state in AttemptState if not state.is_final}
+_SUBTASK_STATES = {state.value: state for state in SubtaskState}
+
+
+def load(connection: sqlite3.Connection) -> OpenWork:
+    """Everything that is not final and the job table; the caller holds a transaction around it."""
+    definitions = {
+        (job, version): _decode_definition(document)
+        for job, version, document in connection.execute(_DEFINITIONS)
+    }
+    (next_fence,) = connection.execute("SELECT next_fence FROM leadership").fetchone()
+    return OpenWork(
+        jobs=tuple(_job(row, definitions) for row in connection.execute(_JOBS)),
+        runs=tuple(_run(connection, row, definitions) for row in connection.execute(_RUNS).fetchall()),
+        next_fence=next_fence,
+        removed=tuple((job, instant(mark)) for job, mark in connection.execute(_REMOVED)),
+    )
+
+
+def _job(row: tuple[Any, ...], definitions: dict[tuple[str, str], Definition]) -> JobRow:
+    name, version, first_seen, mark, anchor, paused_by, reason, since, until = row
+    pause = None
+    if paused_by is not None:
+        pause = Pause(by=paused_by, reason=reason, since=instant(since), until=instant_or_none(until))
+    return JobRow(
+        definition=definitions[name, version],
+        first_seen=instant(first_seen),
+        mark=instant(mark),
+        anchor=instant_or_none(anchor),
+        pause=pause,
+    )
+
+
+def _run(
+    connection: sqlite3.Connection, row: tuple[Any, ...], definitions: dict[tuple[str, str], Definition]
+) -> OpenRun:
+    number, run, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent = row[
+        :12
+    ]
+    state, started_at, is_split, is_cancelled = row[12:]
+    new = NewRun(
+        id=run,
+        job=job,
+        version=version,
+        cause=Cause(cause),
+        fire_time=instant(fire_time),
+        has_slot=bool(has_slot),
+        created_at=instant(created_at),
+        nominal=nominal,
+        env=_decode_env(env) if env else {},
+        by=asked_by,
+        parent=parent,
+    )
+    histories: dict[int, _History] = {}
+    attempts = _open_attempts(connection, number, run, histories)
+    never = _History()
+    subtasks = []
+    for index, item, subtask_state, pinned in connection.execute(_SUBTASKS, (number,)):
+        history = histories.get(index, never)
+        subtasks.append(
+            OpenSubtask(
+                index=index,
+                item=item,
+                state=_SUBTASK_STATES[subtask_state],
+                attempts=history.attempts,
+                counted_failures=history.failures,
+                losses=history.losses,
+                previous=history.previous,
+                pinned=pinned,
+            )
+        )
+    return OpenRun(
+        run=new,
+        definition=definitions[job, version],
+        state=RunState(state),
+        started_at=instant_or_none(started_at),
+        is_split=bool(is_split),
+        is_cancelled=bool(is_cancelled),
+        subtasks=tuple(subtasks),
+        attempts=tuple(attempts),
+    )
+
+
+class _History:
+    """What the ended attempts of one subtask came to."""
+
+    __slots__ = ("attempts", "failures", "losses", "previous")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.failures = 0
+        self.losses = 0
+        self.previous = "none"
+
+    def add(self, state: str) -> None:
+        """Count the next attempt, in order of number."""
+        self.attempts += 1
+        if state in ("failed", "timeout"):
+            self.failures += 1
+            self.previous = state
+        elif state == "lost":
+            self.losses += 1
+            self.previous = state
+
+
+def _open_attempts(
+    connection: sqlite3.Connection, run_number: int, run: str, histories: dict[int, _History]
+) -> list[OpenAttempt]:
+    """The run's attempts that are not final; fills `histories` by subtask on the way."""
+    attempts = []
+    for row in connection.execute(_ATTEMPTS, (run_number,)):
+        subtask, number, worker, name, nonce, epoch, fence, assigned_at, state, started_at = row
+        history = histories.get(subtask)
+        if history is None:
+            history = histories[subtask] = _History()
+        history.add(state)
+        open_state = _OPEN_STATES.get(state)
+        if open_state is None:
+            continue
+        new = NewAttempt(
+            id=attempt_id(run, subtask, number),
+            run=run,
+            subtask=subtask,
+            number=number,
+            worker=worker,
+            worker_name=name,
+            nonce=nonce,
+            epoch=epoch,
+            fence=fence,
+            assigned_at=instant(assigned_at),
+        )
+        attempts.append(OpenAttempt(attempt=new, state=open_state, started_at=instant_or_none(started_at)))
+    return attempts
+
+
+# ---- gather ----------------------------------------------------------------------------------------------------
+
+_NEWEST_ATTEMPTS = """
+FROM subtasks AS s
+LEFT JOIN attempts AS a ON a.run = s.run AND a.subtask = s.idx AND a.number = (
+    SELECT max(number) FROM attempts WHERE run = s.run AND subtask = s.idx)
+LEFT JOIN boots ON boots.n = a.boot
+LEFT JOIN outcomes AS e ON e.run = a.run AND e.subtask = a.subtask AND e.number = a.number
+LEFT JOIN outputs AS o ON o.n = e.output
+WHERE s.run = ? AND s.idx >= 0
+"""
+_GATHER_SIZE = f"SELECT coalesce(sum(length(stdout_head) + length(stdout_tail)), 0) {_NEWEST_ATTEMPTS}"
+_GATHER = f"""
+SELECT s.idx, s.item, s.state, e.exit_code, o.stdout_head, o.stdout_tail, o.stdout_dropped, boots.name
+{_NEWEST_ATTEMPTS} ORDER BY s.idx
+"""
+
+
+def gather_input(connection: sqlite3.Connection, run: str, limit: int) -> tuple[bytes, int]:
+    """One JSON object a line for each ordinary subtask, from its newest attempt; see `Ledger.gather_input`."""
+    found = connection.execute("SELECT n FROM runs WHERE id = ?", (run,)).fetchone()
+    if found is None:
+        raise LedgerError(f'run "{run}" is not in the ledger, there is nothing to gather')
+    # as JSON no output is shorter than its bytes, so a hopeless case costs no reading of blobs
+    (least,) = connection.execute(_GATHER_SIZE, found).fetchone()
+    if least > limit:
+        return b"", int(least)
+    lines = []
+    size = 0
+    for row in connection.execute(_GATHER, found):
+        line = _gather_line(row)
+        size += len(line)
+        if size <= limit:
+            lines.append(line)
+    return (b"".join(lines), size) if size <= limit else (b"", size)
+
+
+def _gather_line(row: tuple[Any, ...]) -> bytes:
+    index, item, state, code, head, tail, dropped, worker = row
+    line: dict[str, Any] = {
+        "subtask": index,
+        # as the split made it; a line break between JSON tokens would end our line
+        "item": None if item is None else msgspec.Raw(item.replace("\n", " ").replace("\r", " ").encode()),
+        "state": state,
+        "code": code,
+        "output": decoded((head or b"") + (tail or b"")),
+        "worker": worker,
+    }
+    if dropped:
+        line["output_dropped"] = dropped
+    return _encode(line) + b"\n"

@@ -1,0 +1,71 @@
+"""Which function writes which record. Leaves the transaction around them to sqlite.py."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from schedulerd.adapters.ledger.rows import micros
+from schedulerd.adapters.ledger.sqlite_attempts import (
+    record_attempts,
+    record_subtask_states,
+    record_subtasks,
+)
+from schedulerd.adapters.ledger.sqlite_batch import Batch
+from schedulerd.adapters.ledger.sqlite_outcomes import record_outcomes, record_started
+from schedulerd.adapters.ledger.sqlite_runs import close_run, record_cancel, record_runs, record_skips
+from schedulerd.adapters.ledger.sqlite_table import record_jobs, record_marks, record_pause, record_removals
+from schedulerd.core.effects import (
+    CloseRun,
+    Record,
+    RecordAttempts,
+    RecordCancel,
+    RecordEvent,
+    RecordJobs,
+    RecordMarks,
+    RecordOutcomes,
+    RecordPause,
+    RecordRemovals,
+    RecordRuns,
+    RecordSkips,
+    RecordStarted,
+    RecordSubtasks,
+    RecordSubtaskStates,
+)
+
+
+def record_event(batch: Batch, record: RecordEvent) -> None:
+    """One fact for people."""
+    batch.event(
+        micros(record.time),
+        record.type,
+        record.job,
+        record.run,
+        record.subtask,
+        record.attempt,
+        record.worker,
+        record.detail,
+    )
+
+
+WRITERS: dict[type[Any], Callable[[Batch, Any], None]] = {
+    RecordJobs: record_jobs,
+    RecordRemovals: record_removals,
+    RecordPause: record_pause,
+    RecordMarks: record_marks,
+    RecordSkips: record_skips,
+    RecordRuns: record_runs,
+    RecordSubtasks: record_subtasks,
+    RecordAttempts: record_attempts,
+    RecordStarted: record_started,
+    RecordOutcomes: record_outcomes,
+    RecordSubtaskStates: record_subtask_states,
+    RecordCancel: record_cancel,
+    CloseRun: close_run,
+    RecordEvent: record_event,
+}
+
+
+def write_records(batch: Batch, records: Sequence[Record]) -> None:
+    """All records in order, then what was gathered on the way."""
+    for record in records:
+        WRITERS[type(record)](batch, record)
+    batch.finish()

@@ -1,0 +1,67 @@
+"""Writing the accepted job table: definitions, marks, pauses, removals."""
+
+import msgspec
+
+from schedulerd.adapters.ledger.rows import micros, micros_or_none
+from schedulerd.adapters.ledger.sqlite_batch import Batch
+from schedulerd.core.effects import RecordJobs, RecordMarks, RecordPause, RecordRemovals
+from schedulerd.errors import LedgerContentError
+
+_encode = msgspec.json.Encoder().encode
+
+# the same version may come from another line of its file: the newest origin is kept
+_DEFINE = """
+INSERT INTO definitions (job, version, document) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET document = excluded.document WHERE document <> excluded.document
+"""
+_ACCEPT = """
+INSERT INTO jobs (name, version, first_seen, counted_from, mark, anchor) VALUES (?1, ?2, ?3, ?4, ?4, ?5)
+ON CONFLICT DO UPDATE SET version = excluded.version, anchor = excluded.anchor, mark = max(mark, excluded.mark),
+    counted_from = CASE WHEN version = excluded.version THEN counted_from ELSE max(mark, excluded.mark) END
+"""
+
+
+def record_jobs(batch: Batch, record: RecordJobs) -> None:
+    """New and changed jobs; `first_seen` of a job that is there already stays."""
+    definitions = []
+    jobs = []
+    for row in record.rows:
+        definition = row.definition
+        name = definition.job.name
+        definitions.append((name, definition.version, _encode(definition).decode()))
+        jobs.append(
+            (name, definition.version, micros(row.first_seen), micros(row.mark), micros_or_none(row.anchor))
+        )
+    batch.write(_DEFINE, definitions)
+    batch.write(_ACCEPT, jobs)
+
+
+def record_removals(batch: Batch, record: RecordRemovals) -> None:
+    """The rows of these jobs and their pauses go; definitions, runs and slots stay."""
+    names = [(name,) for name in record.jobs]
+    batch.write("DELETE FROM pauses WHERE job = ?", names)
+    batch.write("DELETE FROM jobs WHERE name = ?", names)
+
+
+def record_pause(batch: Batch, record: RecordPause) -> None:
+    """Set or lift one pause. Raises LedgerContentError for pausing a job that is not in the table."""
+    pause = record.pause
+    if pause is None:
+        batch.connection.execute("DELETE FROM pauses WHERE job = ?", (record.job,))
+        return
+    found = batch.connection.execute("SELECT 1 FROM jobs WHERE name = ?", (record.job,)).fetchone()
+    if found is None:
+        raise LedgerContentError(f'job "{record.job}" is not in the accepted table and cannot be paused')
+    batch.connection.execute(
+        "INSERT INTO pauses (job, paused_by, reason, since, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " paused_by = excluded.paused_by, reason = excluded.reason, since = excluded.since, until = excluded.until",
+        (record.job, pause.by, pause.reason, micros(pause.since), micros_or_none(pause.until)),
+    )
+
+
+def record_marks(batch: Batch, record: RecordMarks) -> None:
+    """Move marks forward; the mark of a job that is gone is dropped."""
+    batch.write(
+        "UPDATE jobs SET mark = ?1 WHERE name = ?2 AND mark < ?1",
+        [(micros(mark), name) for name, mark in record.marks],
+    )
