@@ -94,18 +94,26 @@ class Tally:
 def line_of(run: CloseRun) -> str:
     """`02:00:05.003 heartbeat fire=02:00:05 late=3ms worker=w1 succeeded`, times in this machine's zone."""
     finished = run.finished_at.astimezone()
-    late = (run.started_at - run.fire_time).total_seconds() * 1000 if run.started_at is not None else None
+    late = _span((run.started_at - run.fire_time).total_seconds()) if run.started_at is not None else "-"
     words = [
         f"{finished:%H:%M:%S}.{finished.microsecond // 1000:03d}",
         run.job,
         f"fire={_clock(run.fire_time)}",
-        f"late={late:.0f}ms" if late is not None else "late=-",
+        f"late={late}",
         f"worker={','.join(run.workers) or '-'}",
         run.state.value,
     ]
     if run.reason:
         words.append(run.reason)
     return " ".join(words)
+
+
+def _span(seconds: float) -> str:
+    """`3ms`, from 10 s on `12s`, from 10 minutes on `34m`, then `56h` and `78d`."""
+    for unit, size, least in (("d", 86400, 10), ("h", 3600, 10), ("m", 60, 10), ("s", 1, 10)):
+        if seconds >= size * least:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds * 1000:.0f}ms"
 
 
 def _clock(instant: datetime) -> str:

@@ -60,6 +60,7 @@ class Service:
             output="",
             timing=settings.timing,
             watches=(chronicle, self._count, *watches),
+            on_bad_frame=self._metrics.bad_frames.inc,
         )
         app = build_app(
             self, lambda: open_reader(settings.ledger.url), metrics=self._metrics, defaults=settings.defaults
@@ -129,6 +130,10 @@ class Service:
         if isinstance(request, rq.PutJob):
             filled = self._filled([request.definition])
             request = structs.replace(request, filled=tuple(instant for _, instant in filled))
+        if isinstance(request, rq.TriggerJob):
+            known = self._manual_run(request.job, request.key)
+            if known is not None:
+                return rq.Triggered(outcome="started", run=known, reason=rq.KEY_USED)
         return self._inbox.ask(request, timeout)
 
     def status(self) -> DoorStatus:
@@ -221,6 +226,14 @@ class Service:
         for fault in faults:
             log.error("%s", fault)
         return ReloadAnswer(faults=list(faults))
+
+    def _manual_run(self, job: str, key: str) -> str | None:
+        """The run that this key made before, also before a restart."""
+        reader = open_reader(self.settings.ledger.url)
+        try:
+            return reader.manual_run(job, key)
+        finally:
+            reader.close()
 
     def _filled(self, definitions: Sequence[Definition]) -> list[tuple[str, datetime]]:
         """Past `at` instants of these jobs that have their row already."""

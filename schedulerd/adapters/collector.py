@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections import Counter
+from collections.abc import Callable
 
 import zmq
 
 from schedulerd.errors import SettingsError
 from schedulerd.protocol.codec import Frame, WireError, decode
 
+MAX_SOCKETS = 16_384  # of one leader; the library's own limit is 1,023
 LARGEST = 8 * 1024 * 1024  # bytes of a frame; a larger one ends its connection
 COMPLAIN_EVERY = 60.0  # seconds between two lines about the same kind of fault
 
@@ -18,10 +19,14 @@ log = logging.getLogger(__name__)
 class Collector:
     """Used by the thread that made it. `endpoint` tells where it listens, with the real port."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], listen: str) -> None:
-        self.dropped: Counter[str] = Counter()  # by kind of fault
+    def __init__(self, listen: str, on_fault: Callable[[], None] = lambda: None) -> None:
+        """Bind; `on_fault` is called for each frame that is dropped. Raises SettingsError when the address is taken."""
+        # one context for all sockets of a leader; the outbox makes its own in it
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+        self._on_fault = on_fault
         self._complained: dict[str, tuple[float, int]] = {}
-        self._pull = context.socket(zmq.PULL)
+        self._pull = self.context.socket(zmq.PULL)
         self._pull.setsockopt(zmq.RCVHWM, 1000)
         self._pull.setsockopt(zmq.LINGER, 0)
         self._pull.setsockopt(zmq.HEARTBEAT_IVL, 2000)
@@ -32,16 +37,21 @@ class Collector:
         try:
             self._pull.bind(listen)
         except zmq.ZMQError as error:
-            self._pull.close()
+            self.context.destroy(linger=0)
             raise SettingsError(
                 f"[results] listen: {listen} cannot be bound: {error}; nothing was started"
             ) from None
+        self._poller = zmq.Poller()
+        self._poller.register(self._pull, zmq.POLLIN)
         self.endpoint = self._pull.get_string(zmq.LAST_ENDPOINT)
 
-    @property
-    def socket(self) -> zmq.Socket[bytes]:
-        """For the loop's poller."""
-        return self._pull
+    def watch(self, descriptor: int) -> None:
+        """`wait` returns for this descriptor too."""
+        self._poller.register(descriptor, zmq.POLLIN)
+
+    def wait(self, limit_ms: int) -> None:
+        """Return when a frame has arrived or a watched descriptor is readable, at the latest after `limit_ms`."""
+        self._poller.poll(limit_ms)
 
     def take(self, limit: int) -> list[Frame]:
         """At most `limit` frames that have arrived; faulty ones count but are left out."""
@@ -58,11 +68,11 @@ class Collector:
         return frames
 
     def close(self) -> None:
-        """Stop listening."""
-        self._pull.close()
+        """Stop listening, and close what else was made in the context."""
+        self.context.destroy(linger=0)
 
     def _complain(self, error: WireError) -> None:
-        self.dropped[error.kind] += 1
+        self._on_fault()
         since, count = self._complained.get(error.kind, (0.0, 0))
         now = time.monotonic()
         if not since or now - since >= COMPLAIN_EVERY:

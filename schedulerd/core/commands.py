@@ -146,7 +146,7 @@ def _trigger(state: State, request: rq.TriggerJob, now: Moment, draft: Draft) ->
     known = state.requests.get((request.job, request.key))
     if known is not None:
         return rq.Triggered(
-            outcome="started", run=known, reason="this key was used before; nothing new was started"
+            outcome="started", run=known, reason=rq.KEY_USED
         )
     blocker = blocking_run(entry)
     if blocker is not None:

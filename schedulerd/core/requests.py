@@ -8,6 +8,9 @@ from schedulerd.model.job import Definition
 from schedulerd.model.run import Pause
 
 
+KEY_USED = "this key was used before; nothing new was started"
+
+
 class PauseJob(Struct, frozen=True, kw_only=True):
     """Answered by JobView; pausing a paused job replaces who, why and until when."""
 

@@ -8,8 +8,6 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 
-import zmq
-
 from schedulerd.adapters.alarm import Alarm
 from schedulerd.adapters.collector import Collector
 from schedulerd.adapters.ledger.base import Ledger
@@ -47,6 +45,7 @@ class Loop:
         output: str,
         timing: Timing,
         watches: Sequence[Watch] = (),
+        on_bad_frame: Callable[[], None] = lambda: None,
     ) -> None:
         self.inbox = inbox
         self.epoch = 0
@@ -65,6 +64,7 @@ class Loop:
         self._output = output
         self._timing = timing
         self._watches = watches
+        self._on_bad_frame = on_bad_frame
         self._found: WorkersSeen | None = None
         self._stopping = threading.Event()
         self._begun = threading.Event()
@@ -99,15 +99,14 @@ class Loop:
         self.inbox.put(AlarmRang())
 
     def _main(self) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        context.set(zmq.MAX_SOCKETS, 16_384)
         ledger: Ledger | None = None
         try:
-            collector = Collector(context, self._listen)
+            collector = Collector(self._listen, self._on_bad_frame)
+            collector.watch(self.inbox.fileno())
             try:
                 self.endpoint = collector.endpoint
                 ledger = self._open_ledger()
-                self._lead_for_ever(context, collector, ledger)
+                self._lead_for_ever(collector, ledger)
             finally:
                 collector.close()
         except Exception as error:  # whatever it is, start() or the watchdog must learn of it
@@ -121,14 +120,11 @@ class Loop:
             self._begun.set()
             if ledger is not None:
                 ledger.close()
-            context.destroy(linger=0)
 
-    def _lead_for_ever(
-        self, context: zmq.Context[zmq.Socket[bytes]], collector: Collector, ledger: Ledger
-    ) -> None:
+    def _lead_for_ever(self, collector: Collector, ledger: Ledger) -> None:
         seen = 0
         while not self._stopping.is_set():
-            outbox = Outbox(context)
+            outbox = Outbox(collector.context)
             try:
                 seen = self._lead(collector, ledger, outbox, seen)
             except StaleEpoch as error:
@@ -168,9 +164,6 @@ class Loop:
         if self._found is not None:
             begin.append(self._found)
         log.info("leading  epoch=%d jobs=%d open_runs=%d", epoch, len(state.jobs), len(state.runs))
-        poller = zmq.Poller()
-        poller.register(collector.socket, zmq.POLLIN)
-        poller.register(self.inbox.fileno(), zmq.POLLIN)
         self.alarm.rang()
         events: list[Event] = begin
         while not self._stopping.is_set():
@@ -196,9 +189,8 @@ class Loop:
             self._begun.set()
             self.progress = now.mono
             if self.is_upkeep_due:
-                self.is_upkeep_due = False
-                ledger.maintain(now.utc)
-            poller.poll(PATIENCE_MS)
+                self.is_upkeep_due = ledger.maintain(now.utc)
+            collector.wait(PATIENCE_MS)
             events = self._take(collector)
         return seen
 

@@ -24,6 +24,7 @@ class LastRun:
     id: str
     state: str
     fire_time: str
+    started_at: str | None = None
     finished_at: str | None = None
 
 

@@ -48,7 +48,12 @@ def scheduled_run_id(job: str, fire_time: datetime) -> RunId:
 
 def manual_run_id(job: str, accepted: datetime, request_id: str) -> RunId:
     """The run that a request made; the same request gives the same name."""
-    return RunId(f"{job}@{format_instant(accepted)}-m{hashlib.sha256(request_id.encode()).hexdigest()[:8]}")
+    return RunId(f"{job}@{format_instant(accepted)}{manual_run_ending(request_id)}")
+
+
+def manual_run_ending(request_id: str) -> str:
+    """`-m<8 hex>`: how the name of the run that this request made ends."""
+    return f"-m{hashlib.sha256(request_id.encode()).hexdigest()[:8]}"
 
 
 def attempt_id(run: str, subtask: int, number: int) -> AttemptId:

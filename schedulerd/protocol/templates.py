@@ -94,6 +94,13 @@ def _fault_of(reference: Reference, chunked: bool, has_item: bool, has_parent: b
     return ""
 
 
+def needs_item(text: str) -> bool:
+    """It names the item or items of its attempt."""
+    return "{{" in text and any(
+        isinstance(part, Reference) and part.path[0] in _OF_ITEMS for part in parse(text)
+    )
+
+
 @lru_cache(maxsize=4096)
 def parse(text: str) -> tuple[str | Reference | Fault, ...]:
     """The text in pieces: literal text, references, and faults where a `{{` begins no template."""

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -127,6 +128,11 @@ address = "{self._consul.address}"
     def json(self, *words: str, code: int | None = 0) -> Any:
         """What `schedulerctl -o json` gives."""
         return json.loads(self.ctl("-o", "json", *words, code=code))
+
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        with urllib.request.urlopen(f"{self.api}/metrics", timeout=30) as answer:
+            return str(answer.read().decode())
 
     def ready_workers(self) -> set[str]:
         """Names of the workers that schedulerd would give work to."""
