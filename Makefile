@@ -1,0 +1,65 @@
+# Everything a developer runs. Each target sets up what it needs; run `make` alone for the list.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SEEDS  ?= 5000
+
+.DEFAULT_GOAL := help
+.PHONY: help run test sim bench lint lock clean
+
+help:
+	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
+	@echo 'make test [ARGS=...]   all tests, with a real Consul; ARGS goes to pytest'
+	@echo 'make sim [SEEDS=5000]  the simulator with more seeds'
+	@echo 'make bench             figures, one line of JSON each'
+	@echo 'make lint              ruff, mypy and the import contracts'
+	@echo 'make lock              choose all versions anew and write requirements.lock'
+	@echo 'make clean             remove everything that these made'
+
+run: $(READY)
+	@exec $(BIN)/schedulerd dev --jobs config/jobs.d $(if $(SECONDS),--seconds $(SECONDS))
+
+test: $(READY)
+	@$(BIN)/python tests/support/consul_binary.py > /dev/null
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+sim: $(READY)
+	@exec $(BIN)/python -m pytest tests/simulation --seeds=$(SEEDS) $(ARGS)
+
+bench: $(READY)
+	@exec $(BIN)/python -m bench
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# A Python that came without pip and ensurepip (Debian's, without python3-venv) gets pip from Debian's own wheel.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "schedulerd needs Python 3.11 or newer; $(PYTHON) is %d.%d" % v[:2])'
+	@if $(PYTHON) -c 'import ensurepip' 2> /dev/null; then \
+	    $(PYTHON) -m venv $(VENV) && wheel=; \
+	else \
+	    $(PYTHON) tests/support/apt_fetch.py python3-pip-whl .cache/pip && \
+	    $(PYTHON) -m venv --without-pip $(VENV) && wheel=$$(ls "$$PWD"/.cache/pip/usr/share/python-wheels/pip-*.whl) || \
+	    { echo 'This Python cannot make a virtual environment: install python3-venv (apt install python3-venv).' >&2; exit 1; }; \
+	fi && \
+	export PYTHONPATH="$$wheel" PIP_DISABLE_PIP_VERSION_CHECK=1 && \
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock && \
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable . && \
+	touch $@
+
+# In an environment of its own, so that the tool that locks is nobody's dependency. No address and no path of the
+# machine that locks goes into the file.
+lock:
+	$(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/python -m pip install --quiet pip-tools
+	env -u PIP_FIND_LINKS CUSTOM_COMPILE_COMMAND='make lock' .cache/lock/bin/pip-compile --quiet --upgrade \
+	    --generate-hashes --strip-extras --allow-unsafe --extra dev --build-deps-for editable \
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .cache .run build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

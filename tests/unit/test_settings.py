@@ -1,0 +1,360 @@
+"""What a settings file and the environment give, and that every fault is told at once with its place."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from schedulerd.errors import SettingsError
+from schedulerd.hostkit.settings import load_schedulerd, load_workerd
+
+SCHEDULERD = """\
+cluster   = "west"
+jobs_dir  = "table"
+state_dir = "/srv/schedulerd"
+log_level = "debug"
+[api]
+listen = "127.0.0.1:0"
+advertise = "http://west.example:7480"
+socket = ""
+[results]
+listen    = "tcp://127.0.0.1:*"
+output    = "tcp://[::1]:7483"
+advertise = "west.example:7481"
+[ledger]
+url = "sqlite:////srv//ledger.db"
+[election]
+kind = "file"
+[discovery]
+kind = "static"
+[discovery.consul]
+address    = "http://127.0.0.1:8501/"
+token_file = "token"
+[discovery.static]
+workers = ["127.0.0.1:7482", "[::1]:7482"]
+[timing]
+suspect_seconds = 8
+[defaults]
+timezone = "Europe/Vienna"
+retry = { max = 2 }
+"""
+
+WORKERD = """\
+name      = "web-01"
+state_dir = "state"
+slots     = 8
+labels    = ["role=db", "disk=ssd", "spot"]
+[listen]
+address   = "tcp://0.0.0.0:7482"
+advertise = "web-01.example:7482"
+[transport]
+insecure = true
+[discovery]
+kind = "static"
+"""
+
+
+def faults(
+    text: str, tmp_path: Path, environ: dict[str, str] | None = None, load=load_schedulerd
+) -> list[str]:
+    """The lines of the SettingsError that `text` raises, without the directory."""
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(path, environ or {})
+    return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+
+def test_defaults_of_schedulerd_need_no_file():
+    settings = load_schedulerd(None, {})
+    assert settings.origin is None
+    assert settings.cluster == "default"
+    assert settings.jobs_dir == Path.cwd() / "jobs.d"
+    assert settings.state_dir == Path("/var/lib/schedulerd")
+    assert settings.log_level == "info"
+    assert settings.api.listen == "127.0.0.1:7480"
+    assert settings.api.socket == Path("/run/schedulerd/api.sock")
+    assert settings.results.listen == "tcp://127.0.0.1:7481"
+    assert settings.results.output == "tcp://127.0.0.1:*"
+    assert settings.results.advertise == "127.0.0.1:7481"
+    assert settings.ledger.url == "sqlite:///var/lib/schedulerd/ledger.db"
+    assert settings.ledger.path == Path("/var/lib/schedulerd/ledger.db")
+    assert settings.election == "file"
+    assert settings.discovery.kind == "consul"
+    assert settings.discovery.consul.address == "http://127.0.0.1:8500"
+    assert settings.discovery.consul.token() == ""
+    assert settings.defaults == {}
+    assert not settings.insecure
+
+
+def test_defaults_of_workerd_need_no_file():
+    settings = load_workerd(None, {})
+    assert settings.name == os.uname().nodename
+    assert settings.slots == len(os.sched_getaffinity(0))
+    assert settings.labels == ()
+    assert settings.state_dir == Path("/var/lib/workerd")
+    assert settings.listen == "tcp://127.0.0.1:7482"
+    assert settings.advertise == "127.0.0.1:7482"
+
+
+def test_every_key_of_schedulerd_is_read_and_paths_are_relative_to_the_file(tmp_path: Path):
+    path = tmp_path / "schedulerd.toml"
+    path.write_text(SCHEDULERD)
+    (tmp_path / "token").write_text("secret\n")
+    settings = load_schedulerd(path, {})
+    assert settings.origin == path
+    assert settings.cluster == "west"
+    assert settings.jobs_dir == tmp_path / "table"
+    assert settings.state_dir == Path("/srv/schedulerd")
+    assert settings.log_level == "debug"
+    assert settings.api.listen == "127.0.0.1:0"
+    assert settings.api.advertise == "http://west.example:7480"
+    assert settings.api.socket is None
+    assert settings.results.listen == "tcp://127.0.0.1:*"
+    assert settings.results.output == "tcp://[::1]:7483"
+    assert settings.results.advertise == "west.example:7481"
+    assert settings.ledger.path == Path("/srv/ledger.db")
+    assert settings.discovery.kind == "static"
+    assert settings.discovery.consul.address == "http://127.0.0.1:8501"
+    assert settings.discovery.consul.token() == "secret"
+    assert settings.discovery.workers == ("127.0.0.1:7482", "[::1]:7482")
+    assert settings.timing.suspect == 8.0
+    assert settings.timing.lost == 60.0
+    assert settings.defaults == {"timezone": "Europe/Vienna", "retry": {"max": 2}}
+
+
+def test_every_key_of_workerd_is_read(tmp_path: Path):
+    path = tmp_path / "workerd.toml"
+    path.write_text(WORKERD)
+    settings = load_workerd(path, {})
+    assert settings.name == "web-01"
+    assert settings.state_dir == tmp_path / "state"
+    assert settings.slots == 8
+    assert settings.labels == ("role=db", "disk=ssd", "spot")
+    assert settings.listen == "tcp://0.0.0.0:7482"
+    assert settings.advertise == "web-01.example:7482"
+    assert settings.insecure
+    assert settings.discovery.kind == "static"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path):
+    path = tmp_path / "schedulerd.toml"
+    path.write_text(SCHEDULERD)
+    settings = load_schedulerd(
+        path,
+        {
+            "SCHEDULERD_CLUSTER": "east",
+            "SCHEDULERD_JOBS_DIR": "here",
+            "SCHEDULERD_API_LISTEN": "",
+            "SCHEDULERD_DISCOVERY_KIND": "consul",
+            "SCHEDULERD_DISCOVERY_CONSUL_ADDRESS": "https://consul.example:8501",
+            "SCHEDULERD_DISCOVERY_STATIC_WORKERS": "a:1, b:2,",
+            "SCHEDULERD_TRANSPORT_INSECURE": "true",
+            "SCHEDULERD_RESULTS_LISTEN": "tcp://10.0.0.1:7000",
+            "SCHEDULERD_TIMING_BEAT_SECONDS": "0.5",
+            "SCHEDULERD_DEFAULTS_TIMEZONE": "Asia/Tokyo",
+            "SCHEDULERD_DEFAULTS_CATCHUP_MAX": "7",
+        },
+    )
+    assert settings.cluster == "east"
+    assert settings.jobs_dir == Path.cwd() / "here"  # a variable's path is the caller's, not the file's
+    assert settings.api.listen == ""
+    assert settings.discovery.kind == "consul"
+    assert settings.discovery.consul.address == "https://consul.example:8501"
+    assert settings.discovery.workers == ("a:1", "b:2")
+    assert settings.insecure
+    assert settings.results.listen == "tcp://10.0.0.1:7000"
+    assert settings.timing.beat == 0.5
+    assert settings.defaults == {"timezone": "Asia/Tokyo", "retry": {"max": 2}, "catchup_max": 7}
+
+
+def test_both_daemons_take_their_own_variables_from_one_environment():
+    environ = {"SCHEDULERD_SLOTS": "3", "SCHEDULERD_LABELS": "a=1,b", "SCHEDULERD_API_LISTEN": "127.0.0.1:1"}
+    assert load_workerd(None, environ).slots == 3
+    assert load_workerd(None, environ).labels == ("a=1", "b")
+    assert load_schedulerd(None, environ).api.listen == "127.0.0.1:1"
+
+
+def test_variables_of_schedulerctl_and_of_jobs_are_no_settings():
+    theirs = """ADDR TOKEN JOB RUN_ID FIRE_TIME SUBTASK SUBTASKS ITEM ATTEMPT ATTEMPT_ID EPOCH FENCE
+        IDEMPOTENCY_KEY WORKER PREVIOUS_OUTCOME"""
+    environ = {f"SCHEDULERD_{name}": "x" for name in theirs.split()}
+    assert load_schedulerd(None, environ) == load_schedulerd(None, {})
+    assert load_workerd(None, environ) == load_workerd(None, {})
+
+
+def test_all_faults_are_told_at_once_with_file_line_and_column(tmp_path: Path):
+    text = """\
+cluser = "x"
+  jobs_dir = 3
+[api]
+listn = "a"
+listen = "nonsense"
+[results]
+listen = "127.0.0.1:7481"
+[election]
+kind = "fil"
+[foo]
+a = 1
+[discovery]
+kind = 4
+consul = 5
+[discovery.static]
+workers = ["a"]
+"""
+    assert sorted(faults(text, tmp_path)) == [
+        "s.toml:10:1: foo: unknown key",
+        "s.toml:13:1: discovery.kind: 4 is not a text in quotes",
+        "s.toml:14:1: discovery.consul: 5 is not a table [discovery.consul]",
+        's.toml:16:1: discovery.static.workers: "a" is not of the form HOST:PORT',
+        's.toml:1:1: cluser: unknown key, did you mean "cluster"?',
+        "s.toml:2:3: jobs_dir: 3 is not a text in quotes",
+        's.toml:4:1: api.listn: unknown key, did you mean "listen"?',
+        's.toml:5:1: api.listen: "nonsense" is not of the form HOST:PORT (empty = no TCP)',
+        's.toml:7:1: results.listen: "127.0.0.1:7481" is not of the form tcp://HOST:PORT',
+        's.toml:9:1: election.kind: "fil" is not one of file, consul, did you mean "file"?',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("slots = 0", "s.toml:1:1: slots: 0 is not a whole number from 1 to 10000"),
+        ("slots = true", "s.toml:1:1: slots: True is not a whole number from 1 to 10000"),
+        ('slots = "8"', 's.toml:1:1: slots: "8" is not a whole number from 1 to 10000'),
+        ('labels = "a"', 's.toml:1:1: labels: "a" is not a list of texts'),
+        ('labels = ["a", "a"]', 's.toml:1:1: labels: "a" stands there twice'),
+        ('labels = ["a b"]', 's.toml:1:1: labels: "a b" is not of the form NAME or NAME=VALUE'),
+        ('name = " "', "s.toml:1:1: name: a worker's name is 1 to 255 bytes of printable text"),
+        ('cluster = "A"', 's.toml:1:1: cluster: "A" is not 1 to 32 of a-z, 0-9 and - (not at an end)'),
+        ('log_level = "loud"', 's.toml:1:1: log_level: "loud" is not one of debug, info, warning, error'),
+        ('state_dir = "a\\u0000b"', "s.toml:1:1: state_dir: the text has a line break or a NUL in it"),
+        ('[transport]\ninsecure = "yes"', 's.toml:2:1: transport.insecure: "yes" is not true or false'),
+        (
+            '[listen]\naddress = "tcp://127.0.0.1:99999"',
+            ('s.toml:2:1: listen.address: "tcp://127.0.0.1:99999" is not of the form tcp://HOST:PORT'),
+        ),
+        (
+            '[discovery.consul]\naddress = "8500"',
+            ('s.toml:2:1: discovery.consul.address: "8500" is not of the form http://HOST:PORT'),
+        ),
+        (
+            "[timing]\nbeat_seconds = 0",
+            ("s.toml:2:1: timing.beat_seconds: 0 is not a number of seconds above 0 and up to 86400"),
+        ),
+        (
+            "[timing]\nlost_seconds = 45",
+            (
+                "s.toml:2:1: timing.lost_seconds: fence_kill_seconds (45) has to be below "
+                "lost_seconds (45): when a worker is called lost, nothing of it may still run"
+            ),
+        ),
+    ],
+)
+def test_a_faulty_value_says_what_was_expected(text: str, fault: str, tmp_path: Path):
+    assert faults(text, tmp_path, load=load_workerd) == [fault]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]", "192.168.0.1", "[fe80::1]", "db.example"])
+def test_listening_beyond_loopback_has_to_be_asked_for_twice(host: str, tmp_path: Path):
+    said = " is not a loopback address: without keys everybody who reaches it could run commands; "
+    text = f'[listen]\naddress = "tcp://{host}:7482"\nadvertise = "a:1"\n'
+    (fault,) = faults(text, tmp_path, load=load_workerd)
+    assert fault.startswith(f"s.toml:2:1: listen.address: {host}{said}")
+    path = tmp_path / "open.toml"
+    path.write_text(text + "[transport]\ninsecure = true\n")
+    assert load_workerd(path, {}).listen == f"tcp://{host}:7482"
+
+
+@pytest.mark.parametrize("key", ["api.listen", "results.listen", "results.output"])
+def test_no_listener_of_schedulerd_is_open_by_accident(key: str, tmp_path: Path):
+    section, name = key.split(".")
+    address = "10.0.0.1:7" if section == "api" else "tcp://10.0.0.1:7"
+    text = f'[{section}]\n{name} = "{address}"\nadvertise = "a:1"\n'
+    assert "10.0.0.1 is not a loopback address" in faults(text, tmp_path)[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"])
+def test_loopback_needs_no_leave(host: str):
+    assert load_workerd(None, {"SCHEDULERD_LISTEN_ADDRESS": f"tcp://{host}:1"}).advertise == f"{host}:1"
+
+
+def test_a_free_port_is_advertised_only_once_it_is_bound():
+    assert load_workerd(None, {"SCHEDULERD_LISTEN_ADDRESS": "tcp://127.0.0.1:0"}).advertise == ""
+    assert (
+        load_workerd(None, {"SCHEDULERD_LISTEN_ADDRESS": "tcp://127.0.0.1:*"}).listen == "tcp://127.0.0.1:*"
+    )
+
+
+def test_every_interface_needs_an_address_for_others(tmp_path: Path):
+    text = '[transport]\ninsecure = true\n[listen]\naddress = "tcp://*:7482"\n'
+    assert faults(text, tmp_path, load=load_workerd) == [
+        "s.toml: listen.advertise: has to be set, because [listen] address names every interface of this host"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://db/x", "a PostgreSQL ledger is not supported yet; use sqlite:///PATH"),
+        ("sqlite://relative.db", '"sqlite://relative.db" is not of the form sqlite:///ABSOLUTE/PATH'),
+        ("mysql:///x", '"mysql:///x" is not of the form sqlite:///ABSOLUTE/PATH'),
+        ("sqlite:///dir/", '"sqlite:///dir/" is not of the form sqlite:///ABSOLUTE/PATH'),
+    ],
+)
+def test_a_ledger_that_is_not_there_yet_is_refused(url: str, said: str, tmp_path: Path):
+    assert faults(f'[ledger]\nurl = "{url}"', tmp_path) == [f"s.toml:2:1: ledger.url: {said}"]
+
+
+def test_election_by_consul_is_refused_until_it_is_there(tmp_path: Path):
+    assert "not supported yet" in faults('[election]\nkind = "consul"', tmp_path)[0]
+
+
+def test_a_fault_in_a_variable_names_the_variable(tmp_path: Path):
+    environ = {
+        "SCHEDULERD_SLOTS": "many",
+        "SCHEDULERD_LISTEN_ADRESS": "x",
+        "SCHEDULERD_TRANSPORT_INSECURE": "si",
+    }
+    assert faults("", tmp_path, environ, load_workerd) == [
+        '$SCHEDULERD_TRANSPORT_INSECURE: transport.insecure: "si" is not true or false',
+        '$SCHEDULERD_SLOTS: slots: "many" is not a whole number from 1 to 10000',
+        '$SCHEDULERD_LISTEN_ADRESS: unknown setting, did you mean "SCHEDULERD_LISTEN_ADDRESS"?',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a = \n", ":1:5: not valid TOML: Invalid value"),
+        (b"a = 1\na = 2\n", ":2:6: not valid TOML: Cannot overwrite a value"),
+        (b"caf\xe9 = 1", ": byte 3 is not UTF-8; settings are TOML in UTF-8"),
+        (b"a = " + b"[" * 10_000, ": not valid TOML: "),
+    ],
+)
+def test_a_file_that_is_no_toml_says_where(content: bytes, said: str, tmp_path: Path):
+    path = tmp_path / "s.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load_schedulerd(path, {})
+    assert str(caught.value).startswith(f"{path}{said}")
+
+
+def test_a_missing_file_and_a_missing_token_are_one_sentence(tmp_path: Path):
+    with pytest.raises(
+        SettingsError, match=r"no\.toml: the settings cannot be read: No such file or directory$"
+    ):
+        load_schedulerd(tmp_path / "no.toml", {})
+    path = tmp_path / "s.toml"
+    path.write_text('[discovery.consul]\ntoken_file = "no"')
+    with pytest.raises(SettingsError, match="Consul's token cannot be read"):
+        load_schedulerd(path, {}).discovery.consul.token()
+
+
+def test_a_broken_pair_of_terms_is_said_at_the_one_that_was_set(tmp_path: Path):
+    assert faults("[timing]\nsuspect_seconds = 41", tmp_path) == [
+        (
+            "s.toml:2:1: timing.suspect_seconds: suspect_seconds (41) has to be below fence_seconds (40): "
+            "a suspect worker keeps its work for a while"
+        )
+    ]
