@@ -1,0 +1,127 @@
+"""A job as a document: the shape of TOML files and of the API's bodies, checked key by key.
+
+What keys mean together is building's affair. One set of types: it validates, gives the JSON Schema for editors and the
+API's OpenAPI. Nothing inside schedulerd keeps a document: it is turned into a `Job` at once.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schedulerd.adapters.jobfiles.values import (
+    MAX_SUBTASKS,
+    CommandLine,
+    Directory,
+    Duration,
+    ExitCode,
+    Instants,
+    Item,
+    Label,
+    OneOrMany,
+    OnlyTrue,
+    Period,
+    Positive,
+    ScriptText,
+    Tag,
+    Variable,
+    Word,
+    Words,
+    Zone,
+)
+
+
+class Document(BaseModel):
+    """Unknown keys are errors and no value is bent into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Retry(Document):
+    """What happens after a failure or a time-out."""
+
+    max: int = Field(0, ge=0, le=1000, description="Further attempts after a failure or time-out.")
+
+
+class Gather(Document):
+    """Runs once when all subtasks are final; one line of JSON for each subtask on standard input."""
+
+    argv: Words | None = Field(None, description="Program and arguments, without a shell.")
+    command: CommandLine | None = Field(None, description="One line for the shell.")
+    script: ScriptText | None = Field(None, description="A script of several lines.")
+
+
+class Split(Document):
+    """How a run is split into subtasks; exactly one of shards, items, argv, command and per_worker."""
+
+    shards: int | None = Field(
+        None, ge=1, le=MAX_SUBTASKS, description="So many subtasks, told apart by index."
+    )
+    items: list[Item] | None = Field(
+        None, max_length=MAX_SUBTASKS, description="A fixed list, one subtask an item or chunk."
+    )
+    argv: Words | None = Field(None, description="Prints the items: a JSON array, or one a line.")
+    command: CommandLine | None = Field(None, description="A line for the shell that prints the items.")
+    per_worker: OnlyTrue = Field(None, description="One subtask on every able worker.")
+    chunk: int | None = Field(None, ge=1, le=10_000, description="Items a subtask.")
+
+
+class Defaults(Document):
+    """Keys that `_defaults.toml` and `[defaults]` may hold for many jobs."""
+
+    timezone: Zone | None = Field(
+        None, description='IANA name of the zone schedules are read in; default "UTC".'
+    )
+    env: Annotated[dict[Variable, Word], Field(max_length=1000)] | None = Field(
+        None, description="Environment variables; default ones are added to the job's own."
+    )
+    cwd: Directory | None = Field(None, description="Working directory.")
+    shell: Words | None = Field(None, description='Runs `command`; default ["/bin/sh", "-c"].')
+    timeout: Positive | None = Field(None, description='How long an attempt may run; default "1h".')
+    kill_after: Duration | None = Field(None, description='From TERM to KILL; default "10s".')
+    success_codes: Annotated[list[ExitCode], Field(min_length=1, max_length=256)] | None = Field(
+        None, description="Exit codes that count as success; default [0]."
+    )
+    overlap: Literal["skip", "allow"] | None = Field(
+        None, description='What a fire time does while a run is open; default "skip".'
+    )
+    misfire: Literal["once", "all", "skip"] | None = Field(
+        None, description='Which missed fire times run; default "once", the newest.'
+    )
+    catchup: Duration | None = Field(
+        None, description='Missed fire times older than this never run; default "1h".'
+    )
+    catchup_max: int | None = Field(
+        None, ge=0, le=100_000, description="At most so many are caught up; default 100."
+    )
+    dispatch_timeout: Positive | None = Field(
+        None, description='How long work waits without an able worker; default "5m".'
+    )
+    on_lost: Literal["fail", "retry"] | None = Field(
+        None, description='When a worker died with the work in hand; default "fail".'
+    )
+    requires: Annotated[list[Label], Field(max_length=100)] | None = Field(
+        None, description='Labels a worker must have: "role=db", "!spot".'
+    )
+    retry: Retry | None = Field(None, description="Further attempts.")
+    paused: bool | None = Field(None, description="Fires nothing while true.")
+    tags: Annotated[list[Tag], Field(max_length=100)] | None = Field(
+        None, description="Words to find jobs by."
+    )
+
+
+class JobDocument(Defaults):
+    """One job: when (one of schedule, every, at, or none), what (one of argv, command, script) and how."""
+
+    description: Annotated[Word, Field(max_length=4096)] | None = Field(
+        None, description="What the job is for."
+    )
+    schedule: OneOrMany | None = Field(None, description="Cron text, or a list of them.")
+    every: Period | None = Field(None, description="Fires once every so long.")
+    at: Instants | None = Field(
+        None, description="Fires once at each; without an offset it is read in `timezone`."
+    )
+    argv: Words | None = Field(None, description="Program and arguments, without a shell.")
+    command: CommandLine | None = Field(None, description="One line for the shell.")
+    script: ScriptText | None = Field(None, description="A script of several lines.")
+    split: Split | None = Field(None, description="Many subtasks.")
+    gather: Gather | None = Field(None, description="Runs once when all subtasks are final.")

@@ -1,0 +1,153 @@
+"""A `Job` -> the document that the API takes and gives, and the TOML that a job file would hold."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Table
+
+from schedulerd.adapters.jobfiles.durations import format_duration
+from schedulerd.model import job as model
+from schedulerd.protocol.ids import rfc3339
+
+BUILT_IN = "built-in"
+_SHELL = ("/bin/sh", "-c")
+_USUAL = model.Job(name="", trigger=model.Manual(), work=model.Argv(argv=()))
+_PLAIN = (
+    "timezone",
+    "env",
+    "cwd",
+    "timeout",
+    "kill_after",
+    "success_codes",
+    "overlap",
+    "misfire",
+    "catchup",
+    "catchup_max",
+    "dispatch_timeout",
+    "on_lost",
+    "requires",
+    "paused",
+)
+
+
+def to_document(job: model.Job, *, effective: bool = False) -> dict[str, Any]:
+    """The job as JSON values, in the keys of job files; reading it back gives an equal job.
+
+    Keys that say what is built in anyway are left out, unless `effective`.
+    """
+    document: dict[str, Any] = {}
+    for key in ("description", "tags"):
+        _put(document, key, getattr(job, key), getattr(_USUAL, key), effective)
+    document |= _trigger(job.trigger)
+    document |= _work(job.work)
+    shell = next((work.shell for work in _works(job) if not isinstance(work, model.Argv)), _SHELL)
+    _put(document, "shell", shell, _SHELL, effective)
+    for key in _PLAIN:
+        _put(document, key, getattr(job, key), getattr(_USUAL, key), effective)
+    if job.retry_max or effective:
+        document["retry"] = {"max": job.retry_max}
+    if job.split is not None:
+        document["split"] = _split(job.split)
+    if job.gather is not None:
+        document["gather"] = _work(job.gather)
+    return document
+
+
+def effective_sources(definition: model.Definition) -> dict[str, str]:
+    """Where the value of each key of the job came from; `Definition.source` leaves out what is built in."""
+    document = to_document(definition.job, effective=True)
+    return dict.fromkeys(document, BUILT_IN) | definition.source
+
+
+def to_toml(definition: model.Definition) -> str:
+    """The job as a `[job.NAME]` table; reading it back gives an equal job."""
+    document = to_document(definition.job)
+    if isinstance(definition.job.trigger, model.At):
+        instants = list(definition.job.trigger.instants)
+        document["at"] = instants[0] if len(instants) == 1 else instants
+    table = tomlkit.table()
+    inner: list[tuple[str, Table]] = []
+    for key, value in document.items():
+        if key in ("env", "split", "gather"):
+            sub = tomlkit.table()
+            for name, element in value.items():
+                sub.add(name, _toml(element))
+            inner.append((key, sub))
+        elif key == "retry":
+            retry = tomlkit.inline_table()
+            retry.update(value)
+            table.add(key, retry)
+        else:
+            table.add(key, _toml(value))
+    for key, sub in inner:
+        table.add(key, sub)
+    jobs = tomlkit.table(is_super_table=True)
+    jobs.add(definition.job.name, table)
+    text = tomlkit.document()
+    text.add("job", jobs)
+    return tomlkit.dumps(text)
+
+
+def _put(document: dict[str, Any], key: str, value: Any, usual: Any, effective: bool) -> None:
+    if value is None or (value == usual and not effective):
+        return
+    if isinstance(value, timedelta):
+        document[key] = format_duration(value)
+    elif isinstance(value, model.Overlap | model.Misfire | model.OnLost):
+        document[key] = value.value
+    else:
+        document[key] = list(value) if isinstance(value, tuple) else value
+
+
+def _trigger(trigger: model.Trigger) -> dict[str, Any]:
+    match trigger:
+        case model.Cron(expressions=expressions):
+            return {"schedule": expressions[0] if len(expressions) == 1 else list(expressions)}
+        case model.Every(period=period):
+            return {"every": format_duration(period)}
+        case model.At(instants=instants):
+            texts = [rfc3339(instant) for instant in instants]
+            return {"at": texts[0] if len(texts) == 1 else texts}
+        case model.Manual():
+            return {}
+
+
+def _works(job: model.Job) -> list[model.Work]:
+    works = [job.work]
+    if isinstance(job.split, model.ListedItems):
+        works.append(job.split.work)
+    return works if job.gather is None else [*works, job.gather]
+
+
+def _work(work: model.Work) -> dict[str, Any]:
+    match work:
+        case model.Argv(argv=argv):
+            return {"argv": list(argv)}
+        case model.Line(line=line):
+            return {"command": line}
+        case model.Script(text=text):
+            return {"script": text}
+
+
+def _split(split: model.Split) -> dict[str, Any]:
+    match split:
+        case model.Shards(count=count):
+            return {"shards": count}
+        case model.PerWorker():
+            return {"per_worker": True}
+        case model.Items(items=items, chunk=chunk):
+            document: dict[str, Any] = {"items": [json.loads(item) for item in items]}
+        case model.ListedItems(work=work, chunk=chunk):
+            document = _work(work)
+    return document if chunk is None else {**document, "chunk": chunk}
+
+
+def _toml(value: Any) -> Any:
+    """A value for tomlkit; texts of several lines as such."""
+    if isinstance(value, str) and "\n" in value:
+        text = tomlkit.string(value, multiline=True)
+        # The text begins on a line of its own: reading trims the line break after the quotes.
+        return text if value.startswith("\n") else tomlkit.value(f'"""\n{text.as_string()[3:]}')
+    return value
