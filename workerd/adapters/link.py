@@ -1,0 +1,234 @@
+"""The worker's sockets: frames in on one PULL, frames out on one PUSH to whoever leads. Decides nothing.
+
+Sends never wait: what does not fit into a pipe at once is dropped and counted, for everything that matters is
+sent again until it is acknowledged. All calls belong to the thread that made the Link.
+"""
+
+import logging
+import os
+import time
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from schedulerd.errors import SettingsError
+from schedulerd.hostkit import endpoints
+from schedulerd.protocol.codec import Envelope, Frame, WireError, decode, encode
+from schedulerd.protocol.messages import Message
+from workerd.complaints import Complaints
+
+_MAX_IN = 4 << 20  # bytes of a frame from a leader; senders cut at 1 MiB
+_MAX_BACK = 64 << 10  # a PUSH socket has nothing to read
+_HWM = 256
+_ASIDE_LINGER_MS = 2_000
+_ASIDE_GAP_SECONDS = 1.0
+
+_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_IN_COUNTERS: dict[int, str] = {
+    zmq.EVENT_ACCEPTED: "connections_accepted",
+    zmq.EVENT_DISCONNECTED: "connections_closed",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "handshakes_failed",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "handshakes_failed",
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "handshakes_failed",
+}
+_log = logging.getLogger("workerd.link")
+
+
+class Link:
+    """Bound to `listen`; `endpoint` is the address that came of it."""
+
+    def __init__(self, listen: str, *, insecure: bool) -> None:
+        """Bind `tcp://HOST:PORT` (`*` = a free port). Raises SettingsError with one sentence."""
+        host = (endpoints.split(listen.removeprefix("tcp://")) or ("", ""))[0]
+        if not insecure and not endpoints.is_loopback(host):
+            raise SettingsError(
+                f"{listen} is not a loopback address: without keys everybody could run commands here; "
+                "set insecure = true under [transport] if the network is yours alone"
+            )
+        self.counters: dict[str, int] = {}
+        self._complaints = Complaints(_log)
+        self._context = zmq.Context()
+        self._pull = self._context.socket(zmq.PULL)
+        _set(self._pull, {zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: _MAX_IN})
+        try:
+            self._pull.bind(listen)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise SettingsError(
+                f"{listen}: workerd cannot listen there: {os.strerror(error.errno or 0)}"
+            ) from error
+        self.endpoint = self._pull.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._pull_monitor = self._pull.get_monitor_socket(
+            zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _FAILED
+        )
+        self._push: zmq.Socket[bytes] | None = None
+        self._push_monitor: zmq.Socket[bytes] | None = None
+        self._aside: dict[str, float] = {}  # endpoint -> when it was last written to
+        self._poller = zmq.Poller()
+        self._poller.register(self._pull, zmq.POLLIN)
+        self._poller.register(self._pull_monitor, zmq.POLLIN)
+
+    def watch(self, descriptor: int) -> None:
+        """Have `wait` also return when this file descriptor can be read."""
+        self._poller.register(descriptor, zmq.POLLIN)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Take back `watch`."""
+        self._poller.unregister(descriptor)
+
+    def wait(self, timeout_ms: int) -> None:
+        """Return when anything watched can be read, or after `timeout_ms`."""
+        self._poller.poll(max(0, timeout_ms))
+
+    def receive(self, limit: int) -> list[Frame]:
+        """Up to `limit` well-formed frames that have arrived, in order; others are counted and dropped."""
+        frames: list[Frame] = []
+        for _ in range(limit):
+            try:
+                part = self._pull.recv(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            parts = [part]
+            while parts[-1].more:
+                parts.append(self._pull.recv(copy=False))
+            try:
+                frames.append(decode([some.bytes for some in parts]))
+            except WireError as error:
+                self._count(f"frames_bad_{error.kind}")
+                self._complaints.about(_peer(part), "frame refused", str(error))
+        return frames
+
+    def connect(self, endpoint: str) -> None:
+        """Send to `endpoint` from now on; what waited for the one before is dropped."""
+        self.disconnect(linger_ms=0)
+        push = self._context.socket(zmq.PUSH)
+        _set(
+            push,
+            {
+                zmq.IMMEDIATE: 1,
+                zmq.SNDHWM: _HWM,
+                zmq.RECONNECT_IVL: 100,
+                zmq.RECONNECT_IVL_MAX: 5000,
+                zmq.MAXMSGSIZE: _MAX_BACK,
+            },
+        )
+        monitor = push.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED)
+        try:
+            push.connect(endpoint)
+        except zmq.ZMQError as error:
+            push.disable_monitor()
+            push.close(linger=0)
+            self._count("endpoints_refused")
+            self._complaints.about(endpoint, "results endpoint refused", str(error.strerror))
+            return
+        self._push, self._push_monitor = push, monitor
+        self._poller.register(monitor, zmq.POLLIN)
+
+    def disconnect(self, linger_ms: int) -> None:
+        """Close the sending socket, leaving it so long to flush in the background."""
+        if self._push is None or self._push_monitor is None:
+            return
+        self._poller.unregister(self._push_monitor)
+        self._push.disable_monitor()
+        self._push_monitor.close(linger=0)
+        self._push.close(linger=linger_ms)
+        self._push = self._push_monitor = None
+
+    def send(self, envelope: Envelope, message: Message) -> bool:
+        """Hand a frame to the connection; False when it was dropped."""
+        if self._push is not None and int(self._push.getsockopt(zmq.EVENTS)) & zmq.POLLOUT:
+            try:
+                self._push.send(encode(envelope, message), zmq.NOBLOCK)
+            except zmq.Again:
+                pass
+            else:
+                return True
+        self._count("sends_dropped")
+        return False
+
+    def send_aside(self, endpoint: str, envelope: Envelope, message: Message) -> None:
+        """Send one frame to an endpoint that is not the leader's; at most one a second to each."""
+        now = time.monotonic()
+        if now - self._aside.get(endpoint, -_ASIDE_GAP_SECONDS) < _ASIDE_GAP_SECONDS:
+            return
+        self._aside = {key: at for key, at in self._aside.items() if now - at < _ASIDE_GAP_SECONDS}
+        self._aside[endpoint] = now
+        _log.warning(
+            "deposed leader told so  leader=%s endpoint=%s seen=%d",
+            envelope.receiver,
+            endpoint,
+            envelope.epoch,
+        )
+        push = self._context.socket(zmq.PUSH)
+        _set(push, {zmq.SNDHWM: 1, zmq.MAXMSGSIZE: _MAX_BACK})
+        try:
+            push.connect(endpoint)
+            push.send(encode(envelope, message), zmq.NOBLOCK)
+        except zmq.ZMQError as error:  # Again is one: a receiver that has to be waited for goes without
+            self._complaints.about(endpoint, "deposed leader not told", str(error.strerror))
+        finally:
+            push.close(linger=_ASIDE_LINGER_MS)
+
+    def look_after(self) -> bool:
+        """Take in what the sockets' monitors tell; True when the connection to the leader has come up."""
+        for event, peer in _monitored(self._pull_monitor):
+            self._count(_IN_COUNTERS[event])
+            if event & _FAILED:
+                self._complaints.about(peer, "connection refused", "the peer does not speak ZeroMQ as we do")
+        is_up = False
+        for event, peer in _monitored(self._push_monitor) if self._push_monitor is not None else ():
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                is_up = True
+                self._count("leader_connections")
+            elif event == zmq.EVENT_DISCONNECTED:
+                is_up = False
+                self._count("leader_disconnections")
+            else:
+                self._count("handshakes_failed")
+                self._complaints.about(peer, "connection to the leader refused", "its handshake failed")
+        return is_up
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close everything; what was sent gets so long to leave."""
+        self.disconnect(linger_ms)
+        self._complaints.flush()
+        self._pull.disable_monitor()
+        self._pull_monitor.close(linger=0)
+        self._pull.close(linger=0)
+        self._context.term()
+
+    def _count(self, name: str) -> None:
+        self.counters[name] = self.counters.get(name, 0) + 1
+
+
+def _set(socket: "zmq.Socket[bytes]", options: dict[int, int]) -> None:
+    """The options every socket has, and these."""
+    usual = {
+        zmq.LINGER: 0,
+        zmq.HEARTBEAT_IVL: 2_000,
+        zmq.HEARTBEAT_TIMEOUT: 6_000,
+        zmq.HEARTBEAT_TTL: 10_000,
+    }
+    for option, value in (usual | options).items():
+        socket.setsockopt(option, value)
+
+
+def _monitored(monitor: "zmq.Socket[bytes]") -> list[tuple[int, str]]:
+    told: list[tuple[int, str]] = []
+    while True:
+        try:
+            event = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
+        except zmq.Again:
+            return told
+        told.append((int(event["event"]), bytes(event["endpoint"]).decode(errors="replace")))
+
+
+def _peer(part: zmq.Frame) -> str:
+    try:
+        return str(part.get("Peer-Address"))
+    except zmq.ZMQError:  # the connection is gone already
+        return "unknown"
