@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from msgspec import convert, structs, to_builtins
+from msgspec import structs
 
 from schedulerd.adapters import jobfiles
 from schedulerd.adapters.discovery import Discovery
@@ -20,7 +20,7 @@ from schedulerd.api.door import DoorStatus
 from schedulerd.api.server import build_app, serve
 from schedulerd.core import requests as rq
 from schedulerd.core.effects import Effect
-from schedulerd.core.events import AlarmRang, WorkersSeen
+from schedulerd.core.events import AlarmRang, FoundWorker, WorkersSeen
 from schedulerd.daemon.chronicle import chronicle
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.daemon.loop import Loop
@@ -63,7 +63,10 @@ class Service:
             on_bad_frame=self._metrics.bad_frames.inc,
         )
         app = build_app(
-            self, lambda: open_reader(settings.ledger.url), metrics=self._metrics, defaults=settings.defaults
+            self,
+            lambda: open_reader(settings.ledger.url),
+            metrics=self._metrics,
+            defaults=lambda: self.settings.defaults,
         )
         self._server = serve(
             app, settings.api.listen, str(settings.api.socket) if settings.api.socket else None
@@ -170,9 +173,9 @@ class Service:
 
     # ---- facts for the loop ------------------------------------------------------------------------------------
 
-    def _workers_seen(self, found: Sequence[object]) -> None:
+    def _workers_seen(self, found: tuple[FoundWorker, ...]) -> None:
         self._discovery_error = ""
-        self._inbox.put(convert({"workers": to_builtins(found)}, WorkersSeen))
+        self._inbox.put(WorkersSeen(found))
 
     def _discovery_failed(self, text: str) -> None:
         if text != self._discovery_error:

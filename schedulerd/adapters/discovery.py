@@ -3,18 +3,9 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from msgspec import Struct
+from schedulerd.core.events import FoundWorker
 
-
-class FoundWorker(Struct, frozen=True, kw_only=True):
-    """One worker as discovery sees it. Being found, or passing, is no proof that it can be reached."""
-
-    address: str  # HOST:PORT of its PULL socket
-    id: str = ""  # WorkerId; empty until its Inventory tells it
-    name: str = ""  # for people
-    slots: int = 0  # 0: unknown until its Inventory
-    labels: tuple[str, ...] = ()
-    is_passing: bool = True
+__all__ = ["Discovery", "FoundWorker", "OnError", "OnWorkers"]
 
 
 OnWorkers = Callable[[tuple[FoundWorker, ...]], None]

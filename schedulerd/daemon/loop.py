@@ -12,7 +12,7 @@ from schedulerd.adapters.alarm import Alarm
 from schedulerd.adapters.collector import Collector
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
-from schedulerd.core.effects import RecordEvent, StepDown
+from schedulerd.core.effects import Effect, RecordEvent, StepDown
 from schedulerd.core.events import AlarmRang, CommandGiven, Event, FrameArrived, LeadershipGained, WorkersSeen
 from schedulerd.core.state import State
 from schedulerd.core.step import step
@@ -22,13 +22,19 @@ from schedulerd.daemon.perform import Performer, Watch
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
 from schedulerd.hostkit import clock
 from schedulerd.model.moment import Moment
+from schedulerd.protocol.messages import Result
 from schedulerd.protocol.timing import Timing
 
 EVENTS = 4000  # events a step takes at most from the inbox, and frames at most from the socket
 PATIENCE_MS = 500  # how long the loop waits without any event; for the watchdog's sake
+SUSPICION = 30.0  # seconds for which events are taken one by one after a batch was refused
 RETRY = 1.0  # seconds between two tries to lead after the ledger failed
 
 log = logging.getLogger(__name__)
+
+
+class CoreFault(Exception):
+    """A step raised what it never should; its cause says what."""
 
 
 class Loop:
@@ -160,39 +166,70 @@ class Loop:
             watches=self._watches,
         )
         self.epoch = epoch
-        begin: list[Event] = [LeadershipGained()]
-        if self._found is not None:
-            begin.append(self._found)
         log.info("leading  epoch=%d jobs=%d open_runs=%d", epoch, len(state.jobs), len(state.runs))
         self.alarm.rang()
-        events: list[Event] = begin
+        events = self._beginning()
+        singly_until = 0.0  # mono: while a culprit is looked for, every event is a batch of its own
         while not self._stopping.is_set():
             now = _now()
-            effects = step(state, events, now)
-            if effects and isinstance(effects[0], StepDown):
-                log.warning(
-                    "a worker has seen epoch %d, newer than ours (%d); leading again", effects[0].seen, epoch
-                )
-                self._resign("a newer epoch was seen")
-                return effects[0].seen
+            count = 1 if now.mono < singly_until else len(events)
+            batch, events = events[:count], events[count:]
             try:
+                effects = _stepped(state, batch, now)
+                if isinstance(effects[0], StepDown):
+                    newer = effects[0].seen
+                    log.warning("a worker has seen epoch %d, ours is %d; leading again", newer, epoch)
+                    self._resign("a newer epoch was seen")
+                    return newer
                 performer.perform(effects, now)
-            except LedgerContentError as error:
-                log.error("the ledger refused a batch for its content: %s; looking for the culprit", error)
+            except (LedgerContentError, CoreFault) as error:
+                log.error("a batch was refused: %s; nothing of it was done", error, exc_info=error.__cause__)
                 outbox.close()
-                state = self._one_by_one(ledger, performer, epoch, events)
-                self.is_leading, self.trouble = True, ""
-                self._begun.set()
-                events = [self._found] if self._found is not None else []
+                if len(batch) > 1:
+                    events = [*batch, *events]
+                else:
+                    self._reject(performer, ledger, batch, error)
+                singly_until = now.mono + SUSPICION
+                state = self._rebuild(ledger, epoch, _now())
+                events = [*self._beginning(), *events]
                 continue
             self.is_leading, self.trouble = True, ""
             self._begun.set()
             self.progress = now.mono
+            if events:
+                continue
             if self.is_upkeep_due:
                 self.is_upkeep_due = ledger.maintain(now.utc)
             collector.wait(PATIENCE_MS)
             events = self._take(collector)
         return seen
+
+    def _beginning(self) -> list[Event]:
+        """What a State that was just rebuilt is told first."""
+        return [LeadershipGained(), *([self._found] if self._found is not None else [])]
+
+    def _reject(
+        self,
+        performer: Performer,
+        ledger: Ledger,
+        batch: Sequence[Event],
+        error: LedgerContentError | CoreFault,
+    ) -> None:
+        """The one event that cannot be done: record it, answer or acknowledge it, so that it does not come back."""
+        detail = f"{type(batch[0]).__name__ if batch else 'the time'}: {error}"[:2000]
+        log.error("an event was rejected, it changes nothing: %s", detail)
+        ledger.commit(self.epoch, [RecordEvent(type="rejected", time=clock.utc_now(), detail=detail)])
+        for event in batch:
+            if isinstance(event, CommandGiven):
+                self.inbox.answer(event.token, CommandError("invalid", f"it was refused: {error}"))
+            elif isinstance(event, FrameArrived) and isinstance(event.message, Result):
+                address = self._address_of(event.envelope.sender)
+                performer.acknowledge(address, event.envelope, event.message)
+
+    def _address_of(self, worker: str) -> str:
+        """Where discovery found this worker; empty when it did not tell."""
+        found = self._found.workers if self._found is not None else ()
+        return next((one.address for one in found if one.id == worker), "")
 
     def _take(self, collector: Collector) -> list[Event]:
         events = self.inbox.take(EVENTS)
@@ -217,24 +254,13 @@ class Loop:
             now=now,
         )
 
-    def _one_by_one(self, ledger: Ledger, performer: Performer, epoch: int, events: Sequence[Event]) -> State:
-        """Step `events` singly on a rebuilt State; each that the ledger refuses becomes a `rejected` event."""
-        state = self._rebuild(ledger, epoch, _now())
-        start: list[Event] = [LeadershipGained()]
-        if self._found is not None:
-            start.append(self._found)
-        for event in [*start, *events]:
-            now = _now()
-            try:
-                performer.perform(step(state, [event], now), now)
-            except LedgerContentError as error:
-                detail = f"{type(event).__name__}: {error}"
-                log.error("an event was rejected, it changes nothing: %s", detail)
-                ledger.commit(epoch, [RecordEvent(type="rejected", time=now.utc, detail=detail[:2000])])
-                if isinstance(event, CommandGiven):
-                    self.inbox.answer(event.token, CommandError("invalid", f"the ledger refused it: {error}"))
-                state = self._rebuild(ledger, epoch, now)
-        return state
+
+def _stepped(state: State, events: Sequence[Event], now: Moment) -> list[Effect]:
+    """The core's step; anything it raises is a fault of ours that must not end the leader. Raises CoreFault."""
+    try:
+        return step(state, events, now)
+    except Exception as error:
+        raise CoreFault(f"the core failed with {type(error).__name__}: {error}") from error
 
 
 def _now() -> Moment:

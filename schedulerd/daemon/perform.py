@@ -13,7 +13,7 @@ from schedulerd.core.events import GatherTooLarge, SendFailed
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.model.moment import Moment
 from schedulerd.protocol.codec import Envelope, encode
-from schedulerd.protocol.messages import Dispatch, Message, Order
+from schedulerd.protocol.messages import Dispatch, Message, Order, Result, ResultAck
 
 GATHER_LIMIT = 3_500_000  # bytes a gather step may read; it travels in one frame of at most 4 MiB
 COMPLAIN_EVERY = 60.0  # seconds between two lines about the same peer
@@ -64,6 +64,12 @@ class Performer:
             self._order(effect, now)
         for watch in self._watches:
             watch(effects, took)
+
+    def acknowledge(self, peer: str, envelope: Envelope, result: Result) -> None:
+        """Have the worker forget outcomes that cannot be recorded; `peer` may lead nowhere."""
+        attempts = [outcome.attempt for outcome in result.outcomes]
+        self._outbox.connect(peer, peer)
+        self._send(peer, envelope.sender, envelope.sender_nonce, ResultAck(attempts))
 
     def _order(self, effect: fx.Effect, now: Moment) -> None:
         match effect:

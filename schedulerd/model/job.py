@@ -116,7 +116,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timezone: str = "UTC"  # IANA name
     description: str = ""
     tags: tuple[str, ...] = ()
-    env: dict[str, str] = {}  # noqa: RUF012 - msgspec copies empty defaults for every instance
+    env: dict[str, str] = {}
     cwd: str | None = None
     timeout: timedelta = timedelta(hours=1)  # per attempt; TERM to the whole group when it is over
     kill_after: timedelta = timedelta(seconds=10)  # from TERM to KILL
@@ -152,4 +152,4 @@ class Definition(Struct, frozen=True, kw_only=True):
     job: Job
     origin: Origin
     version: str  # 12 hex digits of the SHA-256 of the job's JSON
-    source: dict[str, str] = {}  # noqa: RUF012 - key -> "file:line" or "built-in", for `show --effective`
+    source: dict[str, str] = {}

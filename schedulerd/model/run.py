@@ -1,4 +1,4 @@
-"""What happens: runs, their subtasks and attempts, skips, pauses. Frozen values as the ledger keeps them; no I/O, no clock."""
+"""What happens: runs, subtasks, attempts, skips, pauses. Frozen values as the ledger keeps them; no I/O, no clock."""
 
 import enum
 from datetime import datetime
@@ -114,7 +114,7 @@ class NewRun(Struct, frozen=True, kw_only=True):
     has_slot: bool  # True: it fills (job, fire_time), which no other run or skip may fill
     created_at: datetime
     nominal: str | None = None  # the wall text that a gap moved
-    env: dict[str, str] = {}  # noqa: RUF012 - given with a manual trigger
+    env: dict[str, str] = {}
     by: str = ""  # who asked, for a manual run
     parent: str | None = None
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from schedulerd.protocol.messages import NUMBERS, TYPES, Message
+from schedulerd.protocol.messages import NUMBERS, TYPES, Count, Message
 
 MAGIC = b"\xd5sch"
 VERSION = 1
@@ -33,7 +33,7 @@ class WireError(Exception):
 class Envelope(Struct, frozen=True, array_like=True):
     """The header of every frame."""
 
-    epoch: int  # of the leader that wrote it, or the highest the worker has seen
+    epoch: Count  # of the leader that wrote it, or the highest the worker has seen
     sender: str
     sender_nonce: str
     receiver: str  # worker id, or the leader's id; empty = whoever reads

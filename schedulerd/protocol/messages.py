@@ -5,7 +5,16 @@ reader ignores what it does not know yet. Numbers carry their unit in their name
 1970 (UTC) in fields ending `_utc_ms`; a worker's own boot-time clock is in fields ending `_clock_ms`.
 """
 
-from msgspec import Struct
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+# Checked when a frame is read: what stands in these types cannot be wrong any more.
+AttemptText = Annotated[str, Meta(max_length=200, pattern=r"^[^~]+~-?[0-9]{1,9}~[0-9]{1,9}$")]
+UtcMs = Annotated[int, Meta(ge=0, le=32_503_680_000_000)]  # up to the year 3000
+ClockMs = Annotated[int, Meta(ge=0, le=1 << 53)]
+Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+OutcomeState = Literal["succeeded", "failed", "timeout", "cancelled", "lost", "unstarted"]
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):
@@ -20,7 +29,7 @@ class Hello(Message, frozen=True, array_like=True):
 
     results: str  # endpoint of the leader's PULL socket, `tcp://HOST:PORT`
     output: str  # endpoint of the leader's output socket; empty = none
-    heard: int  # number of the newest Heartbeat of the addressed nonce that the leader has; 0 = none
+    heard: Count  # number of the newest Heartbeat of the addressed nonce that the leader has; 0 = none
     link: str = ""  # the leader's name for this link; an Inventory that answers echoes it
 
 
@@ -29,7 +38,7 @@ class Spec(Struct, frozen=True, array_like=True):
 
     run: str
     job: str
-    fire_utc_ms: int
+    fire_utc_ms: UtcMs
     timezone: str
     kind: str  # "argv" | "command" | "script"
     argv: list[str]  # kind argv: program and arguments, still with templates
@@ -51,10 +60,10 @@ class Spec(Struct, frozen=True, array_like=True):
 class Order(Struct, frozen=True, array_like=True):
     """One attempt handed to one worker."""
 
-    attempt: str
+    attempt: AttemptText
     spec: int  # position in Dispatch.specs
-    expiry_clock_ms: int  # on the addressed worker's boot-time clock: later than this it may not start
-    fence: int  # one sequence over all attempts of the ledger
+    expiry_clock_ms: ClockMs  # on the addressed worker's boot-time clock: later than this it may not start
+    fence: Count  # one sequence over all attempts of the ledger
     item: str | None = None  # JSON text
     stdin: bytes = b""
     previous: str = "none"  # outcome of the attempt before: none | failed | lost | timeout
@@ -71,7 +80,7 @@ class Dispatch(Message, frozen=True, array_like=True):
 class Cancellation(Struct, frozen=True, array_like=True):
     """One attempt to end."""
 
-    attempt: str
+    attempt: AttemptText
     kill: bool = False  # True: KILL at once instead of TERM and `kill_after`
 
 
@@ -84,7 +93,7 @@ class Cancel(Message, frozen=True, array_like=True):
 class ResultAck(Message, frozen=True, array_like=True):
     """These results are in the ledger: the worker may forget all but the tombstone."""
 
-    attempts: list[str]
+    attempts: list[AttemptText]
 
 
 class Reconcile(Message, frozen=True, array_like=True):
@@ -94,13 +103,13 @@ class Reconcile(Message, frozen=True, array_like=True):
 class Revoke(Message, frozen=True, array_like=True):
     """Journal these as unstarted if they have not started, whether or not their Dispatch ever arrived."""
 
-    attempts: list[str]
+    attempts: list[AttemptText]
 
 
 class ReadOutput(Message, frozen=True, array_like=True):
     """Send this much of an attempt's whole output to the leader's output endpoint."""
 
-    attempt: str
+    attempt: AttemptText
     stream: str  # "stdout" | "stderr"
     offset: int
     length: int
@@ -118,8 +127,8 @@ class Drain(Message, frozen=True, array_like=True):
 class Heartbeat(Message, frozen=True, array_like=True):
     """The worker's beat, every 2 s, from 1 for each nonce."""
 
-    number: int
-    clock_ms: int  # the worker's boot-time clock when it was sent
+    number: Count
+    clock_ms: ClockMs  # the worker's boot-time clock when it was sent
     free: int  # free slots
     digest: int  # XOR over `digest_of` of every attempt accepted, running or not yet acknowledged
     lag_ms: int  # how late the worker's loop was for this beat
@@ -130,29 +139,29 @@ class Heartbeat(Message, frozen=True, array_like=True):
 class Accepted(Message, frozen=True, array_like=True):
     """These are journaled and will start, or be answered otherwise."""
 
-    attempts: list[str]
+    attempts: list[AttemptText]
 
 
 class Refusal(Struct, frozen=True, array_like=True):
     """One attempt that will not start here because of `reason`."""
 
-    attempt: str
+    attempt: AttemptText
     reason: str  # stale | expired | full | draining | tombstone | faulty
     detail: str = ""
 
 
 class Refused(Message, frozen=True, array_like=True):
-    """Nothing of these ran. With reason stale, `seen` is the newer epoch the worker has seen (refusals may be empty)."""
+    """Nothing of these ran. With reason stale, `seen` is the newer epoch it has seen (refusals may be empty)."""
 
     refusals: list[Refusal]
-    seen: int
+    seen: Count
 
 
 class Start(Struct, frozen=True, array_like=True):
     """One attempt whose process exists."""
 
-    attempt: str
-    started_utc_ms: int
+    attempt: AttemptText
+    started_utc_ms: UtcMs
 
 
 class Started(Message, frozen=True, array_like=True):
@@ -166,32 +175,32 @@ class Captured(Struct, frozen=True, array_like=True):
 
     head: bytes = b""
     tail: bytes = b""
-    dropped: int = 0
+    dropped: Count = 0
 
 
 class Usage(Struct, frozen=True, array_like=True):
     """What an attempt used."""
 
-    wall_ms: int = 0
-    user_ms: int = 0
-    system_ms: int = 0
-    peak_bytes: int = 0  # largest resident size of the process
-    output_bytes: int = 0  # written to stdout and stderr together
+    wall_ms: Count = 0
+    user_ms: Count = 0
+    system_ms: Count = 0
+    peak_bytes: Count = 0  # largest resident size of the process
+    output_bytes: Count = 0  # written to stdout and stderr together
 
 
 class Outcome(Struct, frozen=True, array_like=True):
     """How one attempt ended."""
 
-    attempt: str
-    state: str  # succeeded | failed | timeout | cancelled | lost | unstarted
+    attempt: AttemptText
+    state: OutcomeState
     reason: str = (
         ""  # exit | signal | spawn | template | timeout | cancelled | lost | expired | revoked | fenced
     )
     detail: str = ""  # a sentence for people when `reason` is not enough
-    exit_code: int | None = None
-    signal: int | None = None
-    started_utc_ms: int | None = None  # None: it never started
-    finished_utc_ms: int | None = None
+    exit_code: Annotated[int, Meta(ge=-(1 << 31), lt=1 << 32)] | None = None
+    signal: Annotated[int, Meta(ge=0, le=256)] | None = None
+    started_utc_ms: UtcMs | None = None  # None: it never started
+    finished_utc_ms: UtcMs | None = None
     stdout: Captured = Captured()
     stderr: Captured = Captured()
     usage: Usage = Usage()
@@ -207,13 +216,13 @@ class Inventory(Message, frozen=True, array_like=True):
     """Everything a worker is and holds: the answer to a first Hello and to Reconcile."""
 
     name: str
-    slots: int
+    slots: Annotated[int, Meta(ge=0, le=100_000)]
     labels: list[str]
     version: str
-    clock_ms: int
-    accepted: list[str]  # journaled, not started
-    running: list[str]
-    ended: list[str]  # result journaled, not acknowledged
+    clock_ms: ClockMs
+    accepted: list[AttemptText]  # journaled, not started
+    running: list[AttemptText]
+    ended: list[AttemptText]  # result journaled, not acknowledged
     state: str = "ready"  # as in Heartbeat
     link: str = ""  # `Hello.link` of the newest Hello; tells the leader which address this worker has
 
@@ -221,7 +230,7 @@ class Inventory(Message, frozen=True, array_like=True):
 class OutputChunk(Message, frozen=True, array_like=True):
     """A piece of an attempt's whole output, on the output socket."""
 
-    attempt: str
+    attempt: AttemptText
     stream: str
     offset: int
     data: bytes

@@ -1,5 +1,6 @@
 """schedulerd, three workers and a real Consul as processes: workers come and go, kill -9 under load loses nothing."""
 
+import random
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -83,19 +84,41 @@ def test_every_fire_time_is_accounted_for_through_kill_9_of_scheduler_and_worker
 
         fleet.workers["b"].kill()
         after_kill = len(lines(seen))
+        if not comes_back:
+            assert wait_until(lambda: fleet.ready_workers() == {"a", "c"}, 30, every=0.2)
         if comes_back:
             fleet.start_worker("b", slots=8)
         assert wait_until(lambda: len(lines(seen)) >= after_kill + 60, 60)
 
-        for name in names:
-            fleet.ctl("pause", name, "--reason", "the account is taken")
-        until = datetime.now(UTC)
-        unfinished = ("runs", "--state", "pending", "--state", "running")
-        assert wait_until(lambda: not fleet.json(*unfinished)["items"], 100, every=1.0)
-        starts = Counter(tuple(line.split()[:2]) for line in lines(seen))
-        assert max(starts.values()) == 1, [key for key, count in starts.items() if count > 1]
-        for name in names:
-            _check_account(fleet, name, until, starts)
+        _close_account(fleet, names, seen)
+
+
+def test_kill_9_of_the_scheduler_at_any_moment_loses_and_doubles_nothing(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    names = _start_under_load(fleet, seen)
+    rng = random.Random(7)
+    for _ in range(6):
+        count = len(lines(seen)) + rng.randrange(1, 25)
+        assert wait_until(lambda count=count: len(lines(seen)) >= count, 60, every=0.001)
+        assert fleet.scheduler is not None
+        fleet.scheduler.kill()
+        fleet.start_scheduler()
+    _close_account(fleet, names, seen)
+
+
+def _close_account(fleet: Fleet, names: list[str], seen: Path) -> None:
+    """Pause everything, let it end, and compare the ledger with what the jobs wrote."""
+    for name in names:
+        fleet.ctl("pause", name, "--reason", "the account is taken")
+    until = datetime.now(UTC)
+    unfinished = ("runs", "--state", "pending", "--state", "running")
+    assert wait_until(lambda: not fleet.json(*unfinished)["items"], 100, every=1.0)
+    starts = Counter(tuple(line.split()[:2]) for line in lines(seen))
+    assert max(starts.values()) == 1, [key for key, count in starts.items() if count > 1]
+    for name in names:
+        _check_account(fleet, name, until, starts)
 
 
 def _start_under_load(fleet: Fleet, seen: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from schedulerd.adapters.ledger.rows import micros
 from schedulerd.adapters.ledger.sqlite_batch import Batch, Key
-from schedulerd.core.effects import RecordOutcomes, RecordStarted
+from schedulerd.core.effects import RecordLateResults, RecordOutcomes, RecordStarted
 from schedulerd.model.run import AttemptState
 from schedulerd.protocol.ids import split_attempt_id
 from schedulerd.protocol.messages import Outcome
@@ -92,6 +92,24 @@ def record_outcomes(batch: Batch, record: RecordOutcomes) -> None:
             )
         )
     _write_outcomes(batch, rows, outputs)
+
+
+def record_late_results(batch: Batch, record: RecordLateResults) -> None:
+    """Outcomes of attempts that are not open any more.
+
+    A worker's word on a lost attempt is kept in the place of `lost`, with an event `late_result`; an attempt that the
+    ledger lacks is an event `unknown_result`; any other is a result that came twice, and changes nothing.
+    """
+    for outcome in record.outcomes:
+        key, state = _look_up(batch, outcome.attempt)
+        if key is not None and state == AttemptState.LOST.value and outcome.state not in _NO_WORD:
+            run, subtask, _ = split_attempt_id(outcome.attempt)
+            detail = f"{outcome.state} {outcome.reason}".strip()
+            job = run.partition("@")[0]
+            batch.event(micros(record.time), "late_result", job, run, subtask, outcome.attempt, None, detail)
+        elif key is not None and state is not None:
+            continue
+        record_outcomes(batch, RecordOutcomes((outcome,)))
 
 
 def _output(batch: Batch, outcome: Outcome, outputs: list[tuple[Any, ...]]) -> int | None:

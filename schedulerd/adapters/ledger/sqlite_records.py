@@ -10,7 +10,7 @@ from schedulerd.adapters.ledger.sqlite_attempts import (
     record_subtasks,
 )
 from schedulerd.adapters.ledger.sqlite_batch import Batch
-from schedulerd.adapters.ledger.sqlite_outcomes import record_outcomes, record_started
+from schedulerd.adapters.ledger.sqlite_outcomes import record_late_results, record_outcomes, record_started
 from schedulerd.adapters.ledger.sqlite_runs import close_run, record_cancel, record_runs, record_skips
 from schedulerd.adapters.ledger.sqlite_table import record_jobs, record_marks, record_pause, record_removals
 from schedulerd.core.effects import (
@@ -20,6 +20,7 @@ from schedulerd.core.effects import (
     RecordCancel,
     RecordEvent,
     RecordJobs,
+    RecordLateResults,
     RecordMarks,
     RecordOutcomes,
     RecordPause,
@@ -57,6 +58,7 @@ WRITERS: dict[type[Any], Callable[[Batch, Any], None]] = {
     RecordAttempts: record_attempts,
     RecordStarted: record_started,
     RecordOutcomes: record_outcomes,
+    RecordLateResults: record_late_results,
     RecordSubtaskStates: record_subtask_states,
     RecordCancel: record_cancel,
     CloseRun: close_run,
