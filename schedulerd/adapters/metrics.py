@@ -1,0 +1,157 @@
+"""Counts what the daemon does, for Prometheus. Knows neither HTTP nor the loop; both hand it plain facts."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from schedulerd.core import effects as fx
+
+_SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
+_SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+_EVENT_COUNTERS = {"fenced": "fenced", "duplicate_dispatch": "duplicates"}
+
+
+class Metrics:
+    """All of schedulerd's metrics, in a registry of their own; callable from any thread."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._make_gauges()
+        self._make_counters()
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"schedulerd_{name}", text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"schedulerd_{name}", text, labels, registry=self.registry)
+
+    def _make_gauges(self) -> None:
+        self.leader = self._gauge("leader", "1 while this daemon leads.")
+        self.epoch = self._gauge("epoch", "Which leadership this is.")
+        self.jobs = self._gauge("jobs", "Jobs of the table.", "state")
+        self.workers = self._gauge("workers", "Workers that are known.", "state")
+        self.pending = self._gauge("subtasks_pending", "Subtasks that wait for a worker.")
+        self.inflight = self._gauge("subtasks_inflight", "Attempts that workers hold.")
+        self.watch_age = self._gauge("watch_age_seconds", "Since discovery last answered.")
+        self.loop_lag = self._gauge("loop_lag_seconds", "How long the newest batch waited for the loop.")
+        self.next_fire = self._gauge(
+            "job_next_fire_timestamp_seconds", "When the job fires next (Unix time).", "job_name"
+        )
+        self.last_success = self._gauge(
+            "job_last_success_timestamp_seconds", "When the job last succeeded (Unix time).", "job_name"
+        )
+        self.failures = self._gauge(
+            "job_consecutive_failures", "Runs of the job that failed since it last succeeded.", "job_name"
+        )
+
+    def _make_counters(self) -> None:
+        self.fires = self._counter("fires", "Runs that were made.", "trigger")
+        self.skips = self._counter("skips", "Fire times without a run.", "reason")
+        self.runs = self._counter("runs", "Runs that ended.", "job_name", "result")
+        self.lost = self._counter("attempts_lost", "Attempts of which nobody knows how they ended.")
+        self.late_results = self._counter("late_results", "Results for attempts that were not open any more.")
+        self.duplicates = self._counter("duplicate_dispatches", "Dispatches that a worker had already.")
+        self.fenced = self._counter("fenced", "Times a newer leader or lease stopped something.")
+        self.discovery_errors = self._counter("consul_errors", "Calls of Consul that failed.")
+        self.clock_jumps = self._counter("clock_jumps", "Steps of the wall clock.")
+        self.bad_frames = self._counter("bad_frames", "Frames that were dropped because they made no sense.")
+        self.fire_delay = self._histogram(
+            "fire_delay_seconds", "From a fire time to its recorded run.", _SECONDS
+        )
+        self.run_duration = self._histogram(
+            "run_duration_seconds", "From the first start to the end.", _SECONDS
+        )
+        self.commit = self._histogram("ledger_commit_seconds", "One transaction of the ledger.", _SHORT)
+        self.dispatch = self._histogram(
+            "dispatch_seconds", "From a recorded run to its first start.", _SECONDS
+        )
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"schedulerd_{name}", text, registry=self.registry, buckets=buckets)
+
+    # ---- what the loop tells --------------------------------------------------------------------------------
+
+    def watch(self, effects: Iterable[object], took: float) -> None:
+        """`on_effects` with the seconds that the commit of these effects took (0 = nothing was written)."""
+        if took:
+            self.commit.observe(took)
+        self.on_effects(effects)
+
+    def on_effects(self, effects: Iterable[object]) -> None:
+        """Count what was recorded; call it after the commit. Effects that nobody counts are passed over."""
+        for effect in effects:
+            match effect:
+                case fx.RecordRuns(runs=runs):
+                    for run in runs:
+                        self.fires.labels(run.cause.value).inc()
+                        if run.cause.value == "schedule":
+                            delay = (run.created_at - run.fire_time).total_seconds()
+                            self.fire_delay.observe(max(0.0, delay))
+                case fx.RecordSkips(skips=skips):
+                    for skip in skips:
+                        self.skips.labels(skip.reason.value).inc(skip.count)
+                case fx.RecordOutcomes(outcomes=outcomes):
+                    self.lost.inc(sum(1 for outcome in outcomes if outcome.state == "lost"))
+                case fx.RecordLateResults(outcomes=outcomes):
+                    self.late_results.inc(len(outcomes))
+                case fx.CloseRun():
+                    self._run_closed(effect)
+                case fx.RecordRemovals(jobs=jobs):
+                    for job in jobs:
+                        self._forget(job)
+                case fx.RecordEvent(type=kind) if kind in _EVENT_COUNTERS:
+                    getattr(self, _EVENT_COUNTERS[kind]).inc()
+                case fx.Drop():
+                    self.bad_frames.inc()
+                case _:
+                    pass
+
+    def _run_closed(self, run: fx.CloseRun) -> None:
+        self.runs.labels(run.job, run.state.value).inc()
+        if run.started_at is not None:
+            self.run_duration.observe(max(0.0, (run.finished_at - run.started_at).total_seconds()))
+            self.dispatch.observe(max(0.0, (run.started_at - run.created_at).total_seconds()))
+        if run.state.value == "succeeded":
+            self.last_success.labels(run.job).set(run.finished_at.timestamp())
+            self.failures.labels(run.job).set(0)
+        elif run.state.value == "failed":
+            self.failures.labels(run.job).inc()
+
+    def _forget(self, job: str) -> None:
+        """Drop the series of a job that is gone, so that they do not pile up."""
+        for metric in (self.next_fire, self.last_success, self.failures):
+            metric.remove_by_labels({"job_name": job})
+        self.runs.remove_by_labels({"job_name": job})
+
+    # ---- what is looked up when somebody reads the metrics --------------------------------------------------
+
+    def show_leadership(self, is_leading: bool, epoch: int) -> None:
+        """Whether this daemon leads, and which leadership it knows of."""
+        self.leader.set(int(is_leading))
+        self.epoch.set(epoch)
+
+    def show_work(self, pending: int, inflight: int) -> None:
+        """Subtasks that wait, and attempts that workers hold."""
+        self.pending.set(pending)
+        self.inflight.set(inflight)
+
+    def show_counts(self, jobs: Mapping[str, int], workers: Mapping[str, int]) -> None:
+        """How many jobs and workers there are in each state; states that are missing have none."""
+        for state in ("active", "paused", "done"):
+            self.jobs.labels(state).set(jobs.get(state, 0))
+        for state in ("ready", "suspect", "lost", "draining", "gone"):
+            self.workers.labels(state).set(workers.get(state, 0))
+
+    def show_next_fires(self, fires: Mapping[str, datetime]) -> None:
+        """When jobs fire next; all others lose their series."""
+        self.next_fire.clear()
+        for job, instant in fires.items():
+            self.next_fire.labels(job).set(instant.timestamp())
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)

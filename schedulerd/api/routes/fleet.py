@@ -1,0 +1,61 @@
+"""Workers, slots, events, the cluster: reading what is neither job nor run."""
+
+import re
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from schedulerd.api.context import Ctx, as_json, no_job
+from schedulerd.api.routes.jobs import Cursor, Limit
+from schedulerd.api.views.fleet import cluster_view, worker_view
+from schedulerd.core import requests as rq
+from schedulerd.errors import CommandError
+from schedulerd.protocol.api_answers import Cluster, EventList, SlotList, WorkerList
+
+router = APIRouter(prefix="/v1", tags=["fleet"])
+
+_NEWEST = 2**63 - 1
+_SEQ = re.compile(r"\d{1,18}", re.ASCII)
+
+
+@router.get("/workers", response_model=WorkerList)
+def list_workers(ctx: Ctx) -> Response:
+    """Workers by name, as the leader sees them."""
+    views = cast(tuple[rq.WorkerView, ...], ctx.ask(rq.DescribeWorkers()))
+    return as_json(
+        WorkerList(items=[worker_view(view) for view in sorted(views, key=lambda v: (v.name, v.id))])
+    )
+
+
+@router.get("/slots", response_model=SlotList)
+def list_slots(
+    ctx: Ctx, job: Annotated[str, Query(description="Of this job.")], limit: Limit = 100, cursor: Cursor = ""
+) -> Response:
+    """Every fire time that has passed, newest first: its run, or why there is none."""
+    with ctx.readers.reader() as reader:
+        items, following = reader.slots(job, cursor, limit)
+        if not items and reader.job(job) is None:
+            raise no_job(reader, job)
+    return as_json(SlotList(items=items, next_cursor=following))
+
+
+@router.get("/events", response_model=EventList)
+def list_events(ctx: Ctx, limit: Limit = 100, cursor: Cursor = "") -> Response:
+    """Events, newest first."""
+    if cursor and not _SEQ.fullmatch(cursor):
+        raise CommandError(
+            "invalid", f'cursor: "{cursor}" is not a number; expected next_cursor of a page before'
+        )
+    with ctx.readers.reader() as reader:
+        items = reader.events(int(cursor) if cursor else _NEWEST, limit)
+    following = str(items[-1].seq) if len(items) == limit else None
+    return as_json(EventList(items=items, next_cursor=following))
+
+
+@router.get("/cluster", response_model=Cluster)
+def show_cluster(ctx: Ctx) -> Response:
+    """The scheduler that answers and the work in its hands."""
+    status = ctx.door.status()
+    view = cast(rq.ClusterView, ctx.ask(rq.DescribeCluster())) if status.is_leading else None
+    return as_json(cluster_view(status, view))

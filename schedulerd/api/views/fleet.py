@@ -1,0 +1,50 @@
+"""Workers, the cluster and coming fire times as the API shows them."""
+
+from collections.abc import Iterable
+
+from schedulerd.api.door import DoorStatus
+from schedulerd.api.views.texts import time_text
+from schedulerd.core.coming import Coming
+from schedulerd.core.requests import ClusterView, WorkerView
+from schedulerd.protocol.api_answers import Cluster
+from schedulerd.protocol.api_types import NextFire, Worker
+
+
+def worker_view(view: WorkerView) -> Worker:
+    """A worker."""
+    return Worker(
+        id=view.id,
+        name=view.name,
+        state=view.state,
+        slots=view.slots,
+        running=view.running,
+        labels=list(view.labels),
+        address=view.address,
+        version=view.version,
+        last_seen=time_text(view.last_seen),
+    )
+
+
+def cluster_view(status: DoorStatus, view: ClusterView | None) -> Cluster:
+    """The scheduler that answers; without a leader's view its counts are 0."""
+    return Cluster(
+        version=status.version,
+        is_leading=status.is_leading,
+        epoch=view.epoch if view else status.epoch,
+        started_at=time_text(status.started_at) or "",
+        ready=status.ready,
+        reasons=list(status.reasons),
+        jobs=view.jobs if view else 0,
+        open_runs=view.open_runs if view else 0,
+        pending_subtasks=view.pending_subtasks if view else 0,
+        open_attempts=view.open_attempts if view else 0,
+        workers_ready=view.workers_ready if view else 0,
+    )
+
+
+def next_views(fires: Iterable[Coming]) -> list[NextFire]:
+    """Coming fire times."""
+    return [
+        NextFire(fire_time=time_text(fire.instant) or "", local=fire.local.isoformat(), note=fire.note)
+        for fire in fires
+    ]

@@ -1,0 +1,66 @@
+"""Values -> the words and numbers that the API and the pages show."""
+
+from datetime import UTC, datetime, timedelta
+from typing import assert_never
+
+from schedulerd.adapters.jobfiles.durations import format_duration
+from schedulerd.errors import CommandError
+from schedulerd.model.job import At, Cron, Every, Manual, Trigger
+from schedulerd.protocol.ids import rfc3339
+
+LONGEST_PAUSE = timedelta(days=36500)
+
+
+def schedule_text(trigger: Trigger) -> str:
+    """`0 2 * * *`, `every 5m`, `at 2026-12-05T02:00:00Z`, `manual`; several cron texts with ` | ` between them."""
+    match trigger:
+        case Cron(expressions=expressions):
+            return " | ".join(expressions)
+        case Every(period=period):
+            return f"every {format_duration(period)}"
+        case At(instants=instants):
+            more = f" and {len(instants) - 1} more" if len(instants) > 1 else ""
+            return f"at {rfc3339(instants[0])}{more}"
+        case Manual():
+            return "manual"
+        case _:
+            assert_never(trigger)
+
+
+def time_text(instant: datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
+    return None if instant is None else rfc3339(instant)
+
+
+def read_time(text: str, name: str) -> datetime:
+    """The instant in RFC 3339 text with an offset. Raises CommandError invalid, naming the parameter."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(
+            "invalid", f'{name}: "{text}" is not a time; expected 2026-11-23T02:00:00Z'
+        ) from error
+    if instant.tzinfo is None:
+        raise CommandError("invalid", f'{name}: "{text}" has no zone; expected 2026-11-23T02:00:00Z')
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise CommandError("invalid", f'{name}: "{text}" lies outside the years 1 to 9999') from error
+
+
+def pause_end(now: datetime, for_seconds: float | None, until: str | None) -> datetime | None:
+    """When a pause ends; None = when somebody resumes it. Raises CommandError invalid."""
+    if for_seconds is not None and until is not None:
+        raise CommandError("invalid", "for_seconds and until: both were given; expected one of them")
+    if for_seconds is not None:
+        if not 0 < for_seconds <= LONGEST_PAUSE.total_seconds():
+            raise CommandError(
+                "invalid", f"for_seconds: {for_seconds:g} is not above 0 and at most 100 years"
+            )
+        return now + timedelta(seconds=for_seconds)
+    if until is None:
+        return None
+    end = read_time(until, "until")
+    if end <= now:
+        raise CommandError("invalid", f'until: "{until}" is past')
+    return end
