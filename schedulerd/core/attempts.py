@@ -11,12 +11,12 @@ from schedulerd.core import runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.specs import spec_of
 from schedulerd.core.state import Attempt, Run, State, Subtask, Worker
-from schedulerd.model.job import OnLost
+from schedulerd.model.job import OnLost, Overlap
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import AttemptState, NewAttempt, RunState, SubtaskState
 from schedulerd.protocol.codec import digest_of
 from schedulerd.protocol.ids import GATHER
-from schedulerd.protocol.messages import Cancellation, Order, Outcome
+from schedulerd.protocol.messages import Cancellation, Order, Outcome, OutcomeState
 
 MAX_LOSSES = 2  # retries after a loss, with on_lost = "retry"
 
@@ -51,6 +51,7 @@ def assign(state: State, run: Run, subtask: Subtask, worker: Worker, now: Moment
         1,
         now.mono + 1.0,
         now.mono + state.timing.expiry + state.timing.margin,
+        expiry_clock_ms=expiry_ms,
     )
     run.state = RunState.RUNNING
     run.live[name] = attempt
@@ -117,6 +118,8 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
     else:
         is_again = False
     if is_again and not run.is_cancelled:
+        if end != "unstarted":
+            subtask.waiting_since = now.mono  # it had its worker: dispatch_timeout counts anew
         give_again(state, run, subtask, draft)
     elif end == "unstarted" and not run.is_cancelled:
         runs.settle_subtask(state, run, subtask, SubtaskState.FAILED, "no_worker", now, draft)
@@ -139,7 +142,9 @@ def give_again(state: State, run: Run, subtask: Subtask, draft: Draft) -> None:
     state.enlist(run)
 
 
-def conclude(state: State, attempt: Attempt, end: str, reason: str, now: Moment, draft: Draft) -> None:
+def conclude(
+    state: State, attempt: Attempt, end: OutcomeState, reason: str, now: Moment, draft: Draft
+) -> None:
     """End an attempt by the leader's own conclusion: `end` is lost or unstarted."""
     at = int(now.utc.timestamp() * 1000)
     settle(state, attempt, Outcome(attempt.id, end, end, reason, finished_utc_ms=at), now, draft)
@@ -162,13 +167,13 @@ def chase(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
             continue
         if attempt.order is not None and now.mono < attempt.expires_at - state.timing.margin:
             _send(attempt, worker, draft)
-            attempt.resend_at = now.mono + 2.0**attempt.sends
+            attempt.resend_at = min(now.mono + 2.0**attempt.sends, attempt.expires_at)
             attempt.sends += 1
         elif now.mono >= attempt.expires_at:
             attempt.resend_at = now.mono + 2.0
             if not worker.is_suspect:
                 draft.to(worker).revokes.append(attempt.id)
-            elif attempt.run.job.on_lost is OnLost.RETRY:
+            elif attempt.run.job.on_lost is OnLost.RETRY and attempt.run.job.overlap is Overlap.ALLOW:
                 conclude(state, attempt, "lost", "never answered", now, draft)
 
 

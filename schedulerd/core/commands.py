@@ -49,14 +49,19 @@ def put(
     job = definition.job
     entry = state.jobs.get(job.name)
     if entry is None:
+        was_removed = job.name in state.removed
         mark = max(now.utc, state.removed.pop(job.name, now.utc))
         anchor = (
             default_anchor(now.utc, job.name, job.trigger.period) if isinstance(job.trigger, Every) else None
         )
         entry = JobEntry(definition, now.utc, mark, anchor, None)
+        if was_removed:  # its runs that are not final still count
+            entry.open_runs.update((run.id, None) for run in state.runs.values() if run.job.name == job.name)
         state.jobs[job.name] = entry
     else:
         firing.account(state, entry, now, draft)
+        if isinstance(entry.job.trigger, At):  # fired since the caller looked for rows
+            filled = {*filled, *(at for at in entry.job.trigger.instants if at <= entry.mark)}
         if isinstance(job.trigger, Every) and entry.job.trigger != job.trigger:
             entry.anchor = default_anchor(now.utc, job.name, job.trigger.period)
         entry.definition = definition
@@ -145,9 +150,7 @@ def _trigger(state: State, request: rq.TriggerJob, now: Moment, draft: Draft) ->
     entry = _entry(state, request.job)
     known = state.requests.get((request.job, request.key))
     if known is not None:
-        return rq.Triggered(
-            outcome="started", run=known, reason=rq.KEY_USED
-        )
+        return rq.Triggered(outcome="started", run=known, reason=rq.KEY_USED)
     blocker = blocking_run(entry)
     if blocker is not None:
         return rq.Triggered(outcome="refused", run=None, reason=f"{blocker} is not final and overlap is skip")

@@ -76,8 +76,8 @@ class RecordOutcomes(Struct, frozen=True):
 class RecordLateResults(Struct, frozen=True):
     """Outcomes of attempts that are not open any more; the ledger compares them with what it has.
 
-    For an attempt recorded as lost it writes an event `late_result`, for one it lacks an event `unknown_result`, for
-    any other (a result that was sent twice) nothing.
+    A worker's word on an attempt recorded as lost takes the place of `lost`, with an event `late_result`; one that the
+    ledger lacks becomes an event `unknown_result`; any other (a result that was sent twice) changes nothing.
     """
 
     outcomes: tuple[Outcome, ...]

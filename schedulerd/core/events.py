@@ -12,7 +12,7 @@ class AlarmRang(Struct, frozen=True):
 
 
 class FoundWorker(Struct, frozen=True, kw_only=True):
-    """A worker as discovery tells of it."""
+    """A worker as discovery tells of it. Being found, or passing, is no proof that it can be reached."""
 
     address: str  # HOST:PORT of its PULL socket; the key of its link
     id: str = ""  # empty: not known before its Inventory

@@ -8,10 +8,10 @@ from msgspec import structs
 from schedulerd.core import runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordPause
-from schedulerd.core.misfire import Due, due
+from schedulerd.core.misfire import MISFIRE, Due, SkipRange, due
 from schedulerd.core.overlap import blocking_run
-from schedulerd.core.state import JobEntry, State, await_fire
-from schedulerd.model.job import At
+from schedulerd.core.state import JobEntry, Run, State, await_fire
+from schedulerd.model.job import At, Overlap
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import Cause, Skip, SkipReason
 
@@ -54,13 +54,20 @@ def await_resume(state: State, entry: JobEntry) -> None:
 def settle_past(state: State, entry: JobEntry, past: At, now: Moment, draft: Draft) -> None:
     """Instants before the job's mark that have no row yet get theirs by the misfire policy; the mark stays."""
     job = structs.replace(entry.job, trigger=past)
-    _apply(
-        state,
-        entry,
-        due(job, None, past.instants[0] - _MICROSECOND, now.utc, is_paused=entry.is_paused),
-        now,
-        draft,
-    )
+    result = due(job, None, past.instants[0] - _MICROSECOND, now.utc, is_paused=entry.is_paused)
+    singly = [  # a range could span rows that other definitions left between these instants
+        _one(instant, skip.reason)
+        for skip in result.skips
+        for instant in past.instants
+        if skip.first <= instant <= skip.last
+    ]
+    # the clock was set back: the mark has passed these, their time will not come any more
+    singly += [_one(instant, MISFIRE) for instant in past.instants if instant > now.utc]
+    _apply(state, entry, structs.replace(result, skips=tuple(singly)), now, draft)
+
+
+def _one(instant: datetime, reason: str) -> SkipRange:
+    return SkipRange(first=instant, last=instant, count=1, reason=reason)
 
 
 def release(state: State, now: Moment, draft: Draft) -> None:
@@ -75,8 +82,8 @@ def release(state: State, now: Moment, draft: Draft) -> None:
         if not queue:
             state.held.pop(name, None)
             continue
-        if _has_active_catchup(state, name):
-            continue  # back in turn when that one closes
+        if _is_busy(state, queue[0]):
+            continue  # back in turn when the other one closes
         run = queue.popleft()
         run.is_held = False
         runs.expand(state, run, now, draft)
@@ -126,12 +133,13 @@ def _has_come(entry: JobEntry, now: datetime) -> bool:
     return entry.pause is not None and entry.pause.until is not None and entry.pause.until <= now
 
 
-def _has_active_catchup(state: State, name: str) -> bool:
-    entry = state.jobs.get(name)
-    if entry is None:
-        return False
-    for run_id in entry.open_runs:
-        run = state.runs[run_id]
-        if run.cause is Cause.CATCHUP and not run.is_held:
-            return True
-    return False
+def _is_busy(state: State, held: Run) -> bool:
+    """Another run of the job is under way that `held` may not run beside: a catch-up, or any without overlap."""
+    entry = state.jobs.get(held.job.name)
+    others = (
+        [state.runs[run_id] for run_id in entry.open_runs]
+        if entry is not None
+        else [run for run in state.runs.values() if run.job.name == held.job.name]
+    )
+    may_overlap = held.job.overlap is Overlap.ALLOW
+    return any(not run.is_held and (run.cause is Cause.CATCHUP or not may_overlap) for run in others)

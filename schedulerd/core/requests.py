@@ -7,7 +7,6 @@ from msgspec import Struct
 from schedulerd.model.job import Definition
 from schedulerd.model.run import Pause
 
-
 KEY_USED = "this key was used before; nothing new was started"
 
 

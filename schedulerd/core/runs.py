@@ -185,7 +185,8 @@ def end_waiting(
     """Subtasks that nobody has become final without an attempt; the caller has taken them out of the queues."""
     for subtask in subtasks:
         settle_subtask(state, run, subtask, final, reason, now, draft)
-    if not run.live and run.id in state.runs and (not run.is_split or run.open_subtasks == 0):
+    is_over = not run.live and not run.is_waiting  # gather may have begun to wait just now
+    if is_over and run.id in state.runs and (not run.is_split or run.open_subtasks == 0):
         run.reason = run.reason or reason
         close(state, run, now, draft)
 
@@ -217,7 +218,7 @@ def close(state: State, run: Run, now: Moment, draft: Draft, result: bytes = b""
     entry = state.jobs.get(run.job.name)
     if entry is not None:
         entry.open_runs.pop(run.id, None)
-    if run.cause is Cause.CATCHUP and run.job.name in state.held and run.job.name not in state.held_turns:
+    if run.job.name in state.held and run.job.name not in state.held_turns:
         state.held_turns.append(run.job.name)
     draft.closed.append(
         CloseRun(

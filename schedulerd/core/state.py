@@ -111,6 +111,8 @@ class Attempt:
     resend_at: float = 0.0  # mono
     expires_at: float = 0.0  # mono, on our side: after it the worker can no longer start it
     is_accepted: bool = False
+    # On the worker's clock: an inventory taken later that lacks it is the last word. None: not known after a rebuild.
+    expiry_clock_ms: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -121,6 +123,7 @@ class Worker:
     id: str = ""
     name: str = ""
     nonce: str = ""  # empty: has not answered yet
+    former: tuple[str, ...] = ()  # its nonces before, the last few: frames of theirs may come late
     slots: int = 0
     labels: frozenset[str] = frozenset()
     version: str = ""

@@ -50,14 +50,18 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
 def _expire(state: State, now: Moment, draft: Draft) -> None:
     """What waited longer than its job's dispatch_timeout without an able worker fails, and says so."""
     while state.deadlines and state.deadlines[0][0] <= now.mono:
-        _, run_id = heapq.heappop(state.deadlines)
+        due, run_id = heapq.heappop(state.deadlines)
         run = state.runs.get(run_id)
         if run is None or run.unable_since is None:
             continue
         timeout = run.job.dispatch_timeout / timedelta(seconds=1)
-        if now.mono - run.unable_since < timeout:
+        if (
+            run.unable_since + timeout > due
+        ):  # the same sum as in the heap: a difference would round otherwise
             continue  # it was able in between: a later entry is in the heap
         waiting = placement.take_unable(state, run)
+        if not waiting and placement.able_workers(state, run.job.requires):
+            continue  # able again, only full
         draft.events.append(
             runs.event(
                 "no_worker",

@@ -53,6 +53,8 @@ def _reopen(state: State, found: OpenRun, now: Moment) -> None:
     entry = state.jobs.get(run.job.name)
     if entry is not None:
         entry.open_runs[run.id] = None
+    else:
+        state.removed.setdefault(run.job.name, record.fire_time)  # should it come back, it has open runs
     if run.is_cancelled:
         state.cancelled[run.id] = run
     for old in found.subtasks:
@@ -98,6 +100,8 @@ def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> 
         resend_at=until,
         expires_at=until,
         is_accepted=found.state is not AttemptState.ASSIGNED,
+        # a worker that has seen this epoch takes nothing of a former one any more
+        expiry_clock_ms=0 if record.epoch < state.epoch else None,
     )
     attempt.subtask.state = SubtaskState.RUNNING
     attempt.subtask.avoid = record.worker

@@ -18,6 +18,7 @@ from schedulerd.protocol.codec import digest_of
 
 GREET = 0.1  # seconds between two Hellos to a worker just found that has not answered
 GREET_FOR = 5.0  # seconds for which that goes on
+FORMER = 8  # nonces of earlier boots that are remembered of a worker
 MISMATCHES = 3  # heartbeats in a row with a foreign digest before an inventory is asked for
 
 
@@ -112,6 +113,9 @@ def _introduce(
     state: State, frame: FrameArrived, inventory: msg.Inventory, now: Moment, draft: Draft
 ) -> None:
     envelope = frame.envelope
+    if envelope.epoch < state.epoch:  # taken before it had heard of this leader: it may hold more by now
+        draft.drops.append(Drop("late", envelope.sender))
+        return
     worker = state.workers.get(inventory.link) or state.workers_by_id.get(envelope.sender)
     if worker is None:
         draft.drops.append(Drop("unknown_worker", envelope.sender))
@@ -119,6 +123,10 @@ def _introduce(
     before = state.workers_by_id.get(envelope.sender)
     holder = before if before is not None else worker
     is_other_boot = holder.nonce not in ("", envelope.sender_nonce)
+    is_old = inventory.clock_ms < holder.clock_ms if holder.nonce == envelope.sender_nonce else False
+    if is_old or envelope.sender_nonce in holder.former:
+        draft.drops.append(Drop("late", envelope.sender))
+        return
     if is_other_boot and not holder.is_leaving and state.awake - holder.heard_at < state.timing.suspect:
         draft.drops.append(Drop("duplicate_worker", envelope.sender))
         return
@@ -132,6 +140,8 @@ def _introduce(
         before.attempts, before.unaccepted, before.digest, before.nonce, before.id = {}, {}, 0, "", ""
         before.is_found = False
     is_new = worker.nonce != envelope.sender_nonce
+    if is_other_boot:
+        worker.former = (*holder.former, holder.nonce)[-FORMER:]
     worker.id = envelope.sender
     state.workers_by_id[worker.id] = worker
     worker.nonce = envelope.sender_nonce
@@ -152,6 +162,8 @@ def _adopt(state: State, worker: Worker, now: Moment) -> None:
     for attempt in state.attempts.values():
         if attempt.worker == worker.id and attempt.id not in worker.attempts:
             worker.attempts[attempt.id] = attempt
+            if attempt.expiry_clock_ms is None:
+                attempt.expiry_clock_ms = worker.clock_ms + int((attempt.expires_at - now.mono) * 1000)
             if attempt.is_accepted:
                 worker.digest ^= digest_of(attempt.id)
             else:
@@ -168,14 +180,16 @@ def _compare(state: State, worker: Worker, inventory: msg.Inventory, now: Moment
             if attempt.id in running:
                 attempts.started(attempt, worker, now.utc, draft)
         elif attempt.nonce != worker.nonce:
-            end = "lost" if attempt.is_accepted else "unstarted"
+            end: msg.OutcomeState = "lost" if attempt.is_accepted else "unstarted"
             attempts.conclude(
                 state, attempt, end, "not in the worker's journal after its restart", now, draft
             )
-        elif attempt.is_accepted:
-            attempts.conclude(state, attempt, "lost", "the worker does not have it any more", now, draft)
-        elif attempt.order is not None and inventory.clock_ms > attempt.order.expiry_clock_ms:
-            attempts.conclude(state, attempt, "unstarted", "expired", now, draft)
+        elif attempt.expiry_clock_ms is not None and inventory.clock_ms > attempt.expiry_clock_ms:
+            # Until then it may have been accepted since the inventory was taken.
+            if attempt.is_accepted:
+                attempts.conclude(state, attempt, "lost", "the worker does not have it any more", now, draft)
+            else:
+                attempts.conclude(state, attempt, "unstarted", "the worker does not have it", now, draft)
     worker.mismatches = 0
 
 
@@ -227,12 +241,13 @@ def _refused(state: State, worker: Worker, message: msg.Message, now: Moment, dr
         return
     for refusal in message.refusals:
         attempt = _attempt(state, worker, refusal.attempt)
-        if attempt is None:
+        if (
+            attempt is None or refusal.reason == "stale"
+        ):  # of a former leader's frame: it may have the attempt
             continue
-        if refusal.reason in ("full", "draining"):
-            worker.is_open = False
-            state.forget_able()
-        end = "lost" if refusal.reason == "tombstone" else "unstarted"
+        worker.is_open = False  # until its next heartbeat: an order given at once would fare no better
+        state.forget_able()
+        end: msg.OutcomeState = "lost" if refusal.reason == "tombstone" else "unstarted"
         attempts.conclude(
             state, attempt, end, f"refused: {refusal.reason} {refusal.detail}".rstrip(), now, draft
         )
@@ -261,9 +276,12 @@ def _settle_late(state: State, outcome: msg.Outcome, now: Moment, draft: Draft) 
     subtask = run.subtasks.get(int(index)) if index.lstrip("-").isdigit() else None
     if subtask is None or subtask.index < 0 or subtask.state.is_final or subtask.losses == 0:
         return
-    for queue in (run.pending, *run.pinned.values()):
-        if subtask in queue:
-            queue.remove(subtask)
+    if subtask in run.pending:
+        run.pending.remove(subtask)
+    elif subtask.pinned is not None and subtask in run.pinned.get(subtask.pinned, ()):
+        run.pinned[subtask.pinned].remove(subtask)
+        if not run.pinned[subtask.pinned]:
+            del run.pinned[subtask.pinned]
     others = [attempt for attempt in run.live.values() if attempt.subtask is subtask]
     if others:  # another attempt is under way: its own outcome settles the subtask
         return
