@@ -19,7 +19,6 @@ from schedulerd.adapters.metrics import Metrics
 from schedulerd.api.door import DoorStatus
 from schedulerd.api.server import build_app, serve
 from schedulerd.core import requests as rq
-from schedulerd.core.effects import Effect
 from schedulerd.core.events import AlarmRang, FoundWorker, WorkersSeen
 from schedulerd.daemon.chronicle import chronicle
 from schedulerd.daemon.inbox import Inbox
@@ -33,6 +32,7 @@ from schedulerd.hostkit.settings import SchedulerdSettings
 from schedulerd.model.job import At, Definition
 from schedulerd.protocol.api_types import ReloadAnswer
 
+VERSION = version("schedulerd")
 SILENCE = 20.0  # seconds without a finished round after which the loop does not count as alive
 UPKEEP_EVERY = 60.0  # seconds between two rounds of the ledger's housekeeping
 RELOAD_WAIT = 60.0  # seconds the loop may take for a new table
@@ -59,9 +59,13 @@ class Service:
             advertise=settings.results.advertise,
             output="",
             timing=settings.timing,
-            watches=(chronicle, self._count, *watches),
+            watches=(chronicle, self._metrics.watch, *watches),
             on_bad_frame=self._metrics.bad_frames.inc,
+            on_fenced=self._metrics.fenced.inc,
         )
+        self._discovery = _discovery_of(settings)
+        self._metrics.loop_lag.set_function(lambda: self._loop.lag)
+        self._metrics.watch_age.set_function(self._watch_age)
         app = build_app(
             self,
             lambda: open_reader(settings.ledger.url),
@@ -71,7 +75,6 @@ class Service:
         self._server = serve(
             app, settings.api.listen, str(settings.api.socket) if settings.api.socket else None
         )
-        self._discovery = _discovery_of(settings)
         self._vitals = Vitals(on_clock_step=self._clock_stepped, is_alive=self._is_alive, status=self.words)
 
     @property
@@ -147,7 +150,7 @@ class Service:
             ready=self.is_ready(),
             reasons=tuple(self._reasons()),
             started_at=self._started_at,
-            version=version("schedulerd"),
+            version=VERSION,
         )
 
     def reload(self, timeout: float) -> ReloadAnswer:
@@ -191,10 +194,9 @@ class Service:
         self._loop.is_upkeep_due = True
         self._inbox.wake()
 
-    def _count(self, effects: Sequence[Effect], took: float) -> None:
-        if took:
-            self._metrics.commit.observe(took)
-        self._metrics.on_effects(effects)
+    def _watch_age(self) -> float:
+        heard_at = self._discovery.heard_at
+        return 0.0 if heard_at is None else clock.boot_seconds() - heard_at
 
     # ---- what it says of itself --------------------------------------------------------------------------------
 

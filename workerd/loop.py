@@ -193,8 +193,8 @@ class Loop:
             events.append(FrameArrived(frame.envelope, frame.message))
         told = self._runner.read_events()
         for died in told:
-            if isinstance(died, HelperDied):
-                self._restart_runner(died)
+            if isinstance(died, HelperDied):  # the next spawn starts a new helper
+                _log.error("helper process died; what it had in hand is lost  detail=%s", died.detail)
         events.extend(told)
         self.wishes.calm()
         if self.wishes.is_reload:
@@ -208,15 +208,6 @@ class Loop:
             notify.stopping("finishing what runs")
             events.append(DrainAsked())
         return events
-
-    def _restart_runner(self, event: HelperDied) -> None:
-        _log.error(
-            "helper process died; what it had in hand is lost, a new one is started  detail=%s", event.detail
-        )
-        try:
-            self._runner.start()
-        except OSError as error:  # the next spawn tries again, and says so in its outcome
-            _log.error("helper process not started  detail=%s", error)
 
     def _reload(self) -> list[Event]:
         notify.reloading()

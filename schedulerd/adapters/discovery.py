@@ -15,6 +15,10 @@ OnError = Callable[[str], None]
 class Discovery(Protocol):
     """Finds workers. Both callbacks may come from another thread and have to return at once."""
 
+    heard_at: (
+        float | None
+    )  # boot-time seconds of the newest answer; None: none yet, or there is nobody to ask
+
     def start(self, on_workers: OnWorkers, on_error: OnError) -> None:
         """Begin; `on_workers` gets everybody there is, first when that is known, then at each change."""
         ...

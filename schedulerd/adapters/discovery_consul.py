@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 
 from schedulerd.adapters.discovery import FoundWorker, OnError, OnWorkers
+from schedulerd.hostkit.clock import boot_seconds
 from schedulerd.hostkit.consul_client import MAX_WAIT_SECONDS, ConsulClient, ConsulError, ServiceEntry
 from schedulerd.protocol import consul_names
 
@@ -31,6 +32,7 @@ class ConsulDiscovery:
         self._service = consul_names.worker_service(cluster)
         self._wait_seconds = wait_seconds
         self._jitter = jitter
+        self.heard_at: float | None = None
         self._stopping = threading.Event()
         self._client: ConsulClient | None = None
         self._thread: threading.Thread | None = None
@@ -68,10 +70,11 @@ class ConsulDiscovery:
                 # between half and the whole of it, so that a fleet's watches do not come back in step
                 self._stopping.wait(pause * (1 + self._jitter()) / 2)
                 continue
-            failures = 0
+            is_back, failures = failures > 0, 0
+            self.heard_at = boot_seconds()
             index = newest if newest >= index else 0
             workers = tuple(map(_worker, entries))
-            if workers != told and not self._stopping.is_set():
+            if (is_back or workers != told) and not self._stopping.is_set():
                 told = workers
                 on_workers(workers)
 

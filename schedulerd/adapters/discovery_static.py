@@ -9,6 +9,7 @@ class StaticDiscovery:
     """Gives the list once. Ids, names, slots and labels are unknown until the workers' Inventories."""
 
     def __init__(self, addresses: Iterable[str]) -> None:
+        self.heard_at: float | None = None
         self._workers = tuple(FoundWorker(address=address) for address in dict.fromkeys(addresses))
 
     def start(self, on_workers: OnWorkers, on_error: OnError) -> None:

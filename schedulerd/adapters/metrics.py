@@ -10,7 +10,6 @@ from schedulerd.core import effects as fx
 
 _SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
 _SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-_EVENT_COUNTERS = {"fenced": "fenced", "duplicate_dispatch": "duplicates"}
 
 
 class Metrics:
@@ -54,8 +53,9 @@ class Metrics:
         self.runs = self._counter("runs", "Runs that ended.", "job_name", "result")
         self.lost = self._counter("attempts_lost", "Attempts of which nobody knows how they ended.")
         self.late_results = self._counter("late_results", "Results for attempts that were not open any more.")
-        self.duplicates = self._counter("duplicate_dispatches", "Dispatches that a worker had already.")
-        self.fenced = self._counter("fenced", "Times a newer leader or lease stopped something.")
+        self.fenced = self._counter(
+            "fenced", "Leaderships and attempts that were ended because somebody else may act."
+        )
         self.discovery_errors = self._counter("consul_errors", "Calls of Consul that failed.")
         self.clock_jumps = self._counter("clock_jumps", "Steps of the wall clock.")
         self.bad_frames = self._counter("bad_frames", "Frames that were dropped because they made no sense.")
@@ -96,6 +96,7 @@ class Metrics:
                         self.skips.labels(skip.reason.value).inc(skip.count)
                 case fx.RecordOutcomes(outcomes=outcomes):
                     self.lost.inc(sum(1 for outcome in outcomes if outcome.state == "lost"))
+                    self.fenced.inc(sum(1 for outcome in outcomes if outcome.reason == "fenced"))
                 case fx.RecordLateResults(outcomes=outcomes):
                     self.late_results.inc(len(outcomes))
                 case fx.CloseRun():
@@ -103,8 +104,6 @@ class Metrics:
                 case fx.RecordRemovals(jobs=jobs):
                     for job in jobs:
                         self._forget(job)
-                case fx.RecordEvent(type=kind) if kind in _EVENT_COUNTERS:
-                    getattr(self, _EVENT_COUNTERS[kind]).inc()
                 case fx.Drop():
                     self.bad_frames.inc()
                 case _:

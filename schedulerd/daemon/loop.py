@@ -52,6 +52,7 @@ class Loop:
         timing: Timing,
         watches: Sequence[Watch] = (),
         on_bad_frame: Callable[[], None] = lambda: None,
+        on_fenced: Callable[[], None] = lambda: None,
     ) -> None:
         self.inbox = inbox
         self.epoch = 0
@@ -60,6 +61,7 @@ class Loop:
         self.trouble = ""  # why nobody leads, in a sentence; empty while this one does
         self.is_upkeep_due = False  # set by the alarm: the ledger wants housekeeping
         self.progress = 0.0  # boot-time seconds of the newest finished round
+        self.lag = 0.0  # seconds the newest round took, for which what arrived meanwhile had to wait
         self.endpoint = ""  # where results come in, with the real port
         self.alarm = Alarm(self._ring)
         self._open_ledger = open_ledger
@@ -71,6 +73,7 @@ class Loop:
         self._timing = timing
         self._watches = watches
         self._on_bad_frame = on_bad_frame
+        self._on_fenced = on_fenced
         self._found: WorkersSeen | None = None
         self._stopping = threading.Event()
         self._begun = threading.Event()
@@ -148,6 +151,7 @@ class Loop:
     def _resign(self, why: str) -> None:
         self.is_leading = False
         self.trouble = why
+        self._on_fenced()
         self.inbox.refuse_all(f"schedulerd does not lead: {why}")
 
     def _lead(self, collector: Collector, ledger: Ledger, outbox: Outbox, seen: int) -> int:
@@ -195,7 +199,8 @@ class Loop:
                 continue
             self.is_leading, self.trouble = True, ""
             self._begun.set()
-            self.progress = now.mono
+            self.progress = clock.boot_seconds()
+            self.lag = self.progress - now.mono
             if events:
                 continue
             if self.is_upkeep_due:
