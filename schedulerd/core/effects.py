@@ -206,7 +206,7 @@ class StepDown(Struct, frozen=True):
 class Drop(Struct, frozen=True):
     """A frame was not acted on: for a counter and a line in the log, at most one a minute for each peer."""
 
-    reason: str  # unknown_worker | nonce | duplicate_worker | direction
+    reason: str  # unknown_worker | nonce | duplicate_worker | late | direction
     peer: str
 
 

@@ -55,9 +55,8 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
         if run is None or run.unable_since is None:
             continue
         timeout = run.job.dispatch_timeout / timedelta(seconds=1)
-        if (
-            run.unable_since + timeout > due
-        ):  # the same sum as in the heap: a difference would round otherwise
+        # The same sum as in the heap: a difference would round otherwise.
+        if run.unable_since + timeout > due:
             continue  # it was able in between: a later entry is in the heap
         waiting = placement.take_unable(state, run)
         if not waiting and placement.able_workers(state, run.job.requires):

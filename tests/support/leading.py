@@ -150,9 +150,11 @@ def began(worker: str, *attempts: str) -> FrameArrived:
     return said(worker, msg.Started([msg.Start(attempt, 1_795_399_200_000) for attempt in attempts]))
 
 
-def ended(worker: str, attempt: str, state: str = "succeeded", output: bytes = b"") -> FrameArrived:
+def ended(
+    worker: str, attempt: str, state: msg.OutcomeState = "succeeded", output: bytes = b""
+) -> FrameArrived:
     """A result."""
-    reason = {"succeeded": "exit", "failed": "exit"}.get(state, state)
+    reason = "exit" if state in ("succeeded", "failed") else state
     return said(worker, msg.Result([msg.Outcome(attempt, state, reason, stdout=msg.Captured(output))]))
 
 

@@ -1,4 +1,4 @@
-"""One subtask from hand to hand: refused, failed, lost, never heard of. Nothing is done twice, nothing waits for ever."""
+"""One subtask from hand to hand: refused, failed, lost, never heard of. Nothing is done twice, nothing stays stuck."""
 
 from datetime import timedelta
 

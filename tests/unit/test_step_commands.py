@@ -87,7 +87,7 @@ def test_a_cancelled_run_gives_nothing_out_any_more_and_closes_when_the_rest_has
     state = leading(a_job(split=Shards(count=3)), workers=["w1"], slots=1)
     trigger(state)
     told(state, [took("w1", FIRST)], "02:00:01.5")
-    effects = told(state, [asked(rq.CancelRun(run=RUN, by="ann"))], "02:00:02")
+    effects = told(state, [asked(rq.CancelRun(run=RUN, by="ann"))], "02:00:01.8")
     assert answer(effects) == rq.Cancelled(run=RUN)
     assert of(fx.RecordCancel, effects) == [fx.RecordCancel(RUN, "ann")]
     assert sent(msg.Cancel, effects) == [("w1", msg.Cancel([msg.Cancellation(FIRST)]))]

@@ -1,0 +1,103 @@
+"""The job tables of a seed, and an enumeration of fire times that owes nothing to the scheduler's own."""
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from schedulerd.adapters.jobfiles import version_of
+from schedulerd.model.job import (
+    Argv,
+    At,
+    Cron,
+    Definition,
+    Every,
+    Items,
+    Job,
+    ListedItems,
+    Manual,
+    Misfire,
+    OnLost,
+    Origin,
+    Overlap,
+    PerWorker,
+    Shards,
+    Split,
+    Trigger,
+)
+
+MINUTES = {"* * * * *": 1, "*/2 * * * *": 2, "*/3 * * * *": 3}
+WORK = Argv(argv=("work",))
+
+
+def definition(job: Job, file: str = "sim.toml") -> Definition:
+    """As the job-file reader (or, without a file, the API) would make it."""
+    return Definition(job=job, origin=Origin(file=file, line=1 if file else 0), version=version_of(job))
+
+
+def job_table(rng: random.Random, begin: datetime, count: int) -> list[Job]:
+    """`count` jobs of every kind."""
+    return [any_job(rng, f"job{number}", begin) for number in range(count)]
+
+
+def any_job(rng: random.Random, name: str, begin: datetime) -> Job:
+    """One job with everything left to chance."""
+    triggers: list[Trigger] = [
+        Every(period=timedelta(seconds=rng.choice((2, 5, 7, 15, 40)))),
+        Every(period=timedelta(seconds=rng.choice((5, 11, 30)))),
+        Cron(expressions=(rng.choice(list(MINUTES)),)),
+        At(instants=tuple(sorted({begin + timedelta(seconds=rng.randrange(-30, 150)) for _ in range(3)}))),
+        Manual(),
+    ]
+    trigger = rng.choice(triggers)
+    splits: list[Split | None] = [
+        None,
+        None,
+        None,
+        Shards(count=rng.randrange(1, 5)),
+        Items(items=tuple(f'"{number}"' for number in range(rng.randrange(4))), chunk=rng.choice((None, 2))),
+        ListedItems(work=Argv(argv=("list",)), chunk=rng.choice((None, 2))),
+        PerWorker(),
+    ]
+    split = rng.choice(splits)
+    overlap = rng.choice((Overlap.SKIP, Overlap.SKIP, Overlap.ALLOW))
+    if overlap is Overlap.ALLOW and isinstance(trigger, Every):
+        trigger = Every(period=timedelta(seconds=rng.choice((20, 45))))  # what may pile up fires less often
+    return Job(
+        name=name,
+        trigger=trigger,
+        work=WORK,
+        timeout=timedelta(seconds=rng.choice((6, 12, 20))),
+        kill_after=timedelta(seconds=rng.choice((1, 4))),
+        overlap=overlap,
+        misfire=rng.choice(list(Misfire)),
+        catchup=timedelta(seconds=rng.choice((30, 3600))),
+        catchup_max=rng.choice((1, 3)),
+        dispatch_timeout=timedelta(seconds=rng.choice((5, 20, 40))),
+        on_lost=rng.choice((OnLost.FAIL, OnLost.FAIL, OnLost.RETRY)),
+        requires=rng.choice(((), (), (), ("gpu",), ("!gpu",))),
+        split=split,
+        gather=Argv(argv=("gather",)) if split is not None and rng.random() < 0.4 else None,
+        retry_max=rng.choice((0, 0, 1, 2)),
+        paused=rng.random() < 0.05,
+    )
+
+
+def fire_times(job: Job, anchor: datetime | None, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Every fire time in (after, until], counted one by one."""
+    match job.trigger:
+        case Every(period=period):
+            assert anchor is not None
+            number = max(1, int((after - anchor) / period) - 1)
+            while (instant := anchor + number * period) <= until:
+                if instant > after:
+                    yield instant
+                number += 1
+        case Cron(expressions=(text,)):
+            minute = after.replace(second=0, microsecond=0)
+            while (minute := minute + timedelta(minutes=1)) <= until:
+                if minute.minute % MINUTES[text] == 0:
+                    yield minute
+        case At(instants=instants):
+            yield from (instant for instant in instants if after < instant <= until)
+        case _:
+            return

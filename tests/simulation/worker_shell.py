@@ -1,0 +1,271 @@
+"""A simulated worker: the real core of workerd, a journal that survives, and a process that may die at any step."""
+
+import random
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+from simulation.agenda import Agenda
+from simulation.children import Helper
+from simulation.chronicle import Chronicle
+from simulation.network import Network
+from simulation.process import Died, Process
+from simulation.witness import Witness
+
+from schedulerd.protocol.codec import decode, encode
+from schedulerd.protocol.messages import Dispatch, Heartbeat, Hello
+from workerd.core import WorkerMoment, WorkerState, boot, envelope_of, snapshot, step
+from workerd.effects import (
+    ConnectResults,
+    Effect,
+    Exit,
+    Journal,
+    Kill,
+    RenewLease,
+    Send,
+    SetAlarm,
+    Spawn,
+)
+from workerd.events import DrainAsked, Event, FrameArrived, HelperDied, LinkUp, Tick
+from workerd.records import AttemptsAccepted, Record
+from workerd.state import Identity, Limits
+
+EPOCH_UTC_MS = 1_795_000_000_000
+
+
+class WorkerProcess(Process):
+    """A worker's host: what a restart keeps (id, address, journal) and the process of the moment."""
+
+    def __init__(
+        self,
+        index: int,
+        *,
+        seed: int,
+        agenda: Agenda,
+        network: Network,
+        rng: random.Random,
+        witness: Witness,
+        chronicle: Chronicle,
+        slots: int,
+        labels: tuple[str, ...],
+    ) -> None:
+        self.worker = f"worker-{index}"
+        self.address = f"w{index}:7482"
+        super().__init__(f"w{index}", self.address, agenda, network, rng, chronicle)
+        self.slots = slots
+        self.labels = labels
+        self.journal: list[Record] = []  # durable
+        self.unsynced: list[Record] = []
+        self.state: WorkerState
+        self.seen = 0  # highest epoch in a frame that reached it
+        self._seed = seed
+        self._witness = witness
+        self._offset_ms = rng.randrange(1_000_000)
+        self._inbox: list[Event] = []
+        self._is_connected = False
+        self._connection = 0
+        self._helper: Helper
+
+    # ---- life
+
+    def start(self) -> None:
+        """Boot from the journal."""
+        if self.is_alive:
+            return
+        self.boots += 1
+        if self._rng.random() < 0.1:
+            self._offset_ms = self._rng.randrange(1_000_000)  # the host itself was started anew
+        self.is_alive, self.alive_since = True, self._agenda.now
+        self.fuse = None
+        self._inbox = []
+        self._is_connected = False
+        self._connection += 1
+        self.unsynced = []
+        self._helper = self._new_helper()
+        identity = Identity(
+            worker=self.worker,
+            nonce=f"{self.host}-{self.boots}",
+            name=self.name,
+            slots=self.slots,
+            labels=self.labels,
+            version="1",
+        )
+        self._chronicle.log(self.name, f"starts, boot {self.boots}")
+        self.state, effects = boot(identity, list(self.journal), self._moment(), Limits())
+        try:
+            self._perform(effects)
+            self.journal = snapshot(self.state, self._clock_ms())
+            self.unsynced = []
+        except Died:
+            return
+        self._wake(0.001)
+
+    def crash(self) -> None:
+        """KILL: the journal keeps what was synced, and maybe what was not."""
+        if not self.is_alive:
+            return
+        self._chronicle.log(self.name, "is killed")
+        self.is_alive, self.died_at = False, self._agenda.now
+        self.paused_since = None
+        if self.unsynced:
+            self.journal.extend(self.unsynced[: self._rng.randrange(len(self.unsynced) + 1)])
+            self.unsynced = []
+        self._helper.die("its worker is gone", is_told=False)
+
+    def drain(self) -> None:
+        """The host asks it to end."""
+        if self.is_alive:
+            self._chronicle.log(self.name, "is asked to end")
+            self._put(DrainAsked())
+
+    def lose_helper(self) -> None:
+        """Its helper process is killed."""
+        if self.is_alive:
+            self._chronicle.log(self.name, "loses its helper process")
+            self._helper.die("killed", is_told=True)
+
+    # ---- facts
+
+    def receive(self, frame: bytes) -> None:
+        """A frame has arrived at its socket."""
+        read = decode([frame])
+        self._put(FrameArrived(read.envelope, read.message))
+
+    def reachable(self) -> None:
+        """Something in the network or at the leader has changed: look at the connection for results anew."""
+        if not self.is_alive or not self.state.results:
+            return
+        is_up = self._network.is_connected(self.host, self.state.results)
+        if self._is_connected and not is_up:
+            self._is_connected = False
+        elif not self._is_connected and is_up:
+            self._connection += 1
+            self._agenda.after(0.005 + self._rng.random() * 0.4, self._link_up, self._connection)
+
+    def _link_up(self, connection: int) -> None:
+        if self.is_alive and connection == self._connection and not self._is_connected:
+            if self._network.is_connected(self.host, self.state.results):
+                self._is_connected = True
+                self._put(LinkUp())
+            else:
+                self._agenda.after(0.3, self._link_up, connection)
+
+    def _put(self, event: Event) -> None:
+        if not self.is_alive:
+            return
+        if isinstance(event, HelperDied):
+            self._helper = self._new_helper()
+        self._inbox.append(event)
+        self._wake(0.0002 + self._rng.random() * 0.003)
+
+    # ---- the loop
+
+    def turn(self) -> None:
+        """See `Process`."""
+        events, self._inbox = self._inbox or [Tick()], []
+        try:
+            self._perform(self.step(events))
+        except Died:
+            return
+        if self.is_alive:
+            self._wake_after(max((self.state.alarm_ms - self._clock_ms()) / 1000 + 0.001, 0.0))
+
+    def step(self, events: Sequence[Event]) -> list[Effect]:
+        """The core's answer to `events`, and a look at whether it kept the fence."""
+        forbidden = self._forbidden(events)
+        effects = step(self.state, events, self._moment())
+        for effect in effects:
+            if isinstance(effect, Journal):
+                for record in effect.records:
+                    if isinstance(record, AttemptsAccepted):
+                        for attempt, _ in record.attempts:
+                            if attempt in forbidden:
+                                text = f"{self.name} accepted {attempt} of epoch {forbidden[attempt]} after {self.seen}"
+                                self._chronicle.violation("P4", text)
+        return effects
+
+    def _forbidden(self, events: Sequence[Event]) -> dict[str, int]:
+        """Attempts in these frames that only a deposed leader orders."""
+        stale: dict[str, int] = {}
+        fresh: dict[str, None] = {}
+        for event in events:
+            if not isinstance(event, FrameArrived):
+                continue
+            envelope, message = event.envelope, event.message
+            is_ours = envelope.receiver_nonce == f"{self.host}-{self.boots}"
+            if isinstance(message, Hello) or is_ours:
+                self.seen = max(self.seen, envelope.epoch)
+            if isinstance(message, Dispatch):
+                for order in message.orders:
+                    if envelope.epoch < self.seen:
+                        stale[order.attempt] = envelope.epoch
+                    else:
+                        fresh[order.attempt] = None
+        return {attempt: epoch for attempt, epoch in stale.items() if attempt not in fresh}
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            self._burn()
+            match effect:
+                case Journal(records, sync):
+                    self._write(records, sync)
+                case Spawn(order, spec, _):
+                    self._chronicle.log(self.name, f"spawns {order.attempt}")
+                    self._helper.spawn(order, spec)
+                case Kill(attempt, kill_now, kill_after_ms):
+                    self._chronicle.log(self.name, f"ends {attempt} now={kill_now}")
+                    self._helper.kill(attempt, kill_now, kill_after_ms)
+                case Send():
+                    self._send(effect)
+                case ConnectResults():
+                    self._is_connected = False
+                    self._connection += 1
+                    self._agenda.after(0.005 + self._rng.random() * 0.2, self._link_up, self._connection)
+                case RenewLease(seconds):
+                    self._helper.renew(seconds)
+                case SetAlarm():
+                    pass
+                case Exit(reason):
+                    self._chronicle.log(self.name, f"ends: {reason}")
+                    self.is_alive, self.died_at = False, self._agenda.now
+                    self._helper.die("its worker has ended", is_told=False)
+        self._burn()
+
+    def _write(self, records: Sequence[Record], sync: bool) -> None:
+        self.unsynced.extend(records)
+        if not sync:
+            return
+        for number in range(len(self.unsynced)):  # a crash may tear the group behind any record
+            if self.fuse == 0:
+                self.unsynced = self.unsynced[:number]
+            self._burn()
+        self.journal.extend(self.unsynced)
+        self.unsynced = []
+
+    def _send(self, effect: Send) -> None:
+        envelope = envelope_of(self.state)
+        message = effect.message
+        if not isinstance(message, Heartbeat):
+            self._chronicle.log(self.name, f"says {message}"[:300])
+        if effect.endpoint:
+            frame = encode(replace(envelope, receiver=effect.receiver), message)
+            self._network.send(self.host, effect.endpoint, frame)
+        elif self._is_connected and self._network.is_connected(self.host, self.state.results):
+            self._network.send(self.host, self.state.results, encode(envelope, message))
+
+    def _new_helper(self) -> Helper:
+        boot_number = self.boots
+
+        def tell(event: Event) -> None:
+            if self.boots == boot_number:
+                self._put(event)
+
+        return Helper(self._agenda, self._seed, self.name, self._witness, self._clock_ms, self._utc_ms, tell)
+
+    def _clock_ms(self) -> int:
+        return int(self._agenda.now * 1000) + self._offset_ms
+
+    def _utc_ms(self) -> int:
+        return EPOCH_UTC_MS + int(self._agenda.now * 1000)
+
+    def _moment(self) -> WorkerMoment:
+        return WorkerMoment(self._clock_ms(), self._utc_ms())
