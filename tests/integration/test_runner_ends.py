@@ -241,7 +241,7 @@ def test_children_die_with_a_worker_that_is_killed_or_stopped(tmp_path, reports,
         from workerd.adapters.runner import Runner
         runner = Runner(Path(sys.argv[1]))
         spec = msgspec.json.decode(sys.argv[2], type=Spec)
-        runner.spawn("j@20261123T020000Z~0~1", spec, Order("j@20261123T020000Z~0~1", 0, 1 << 60, 1), "w", 1, 1 << 60)
+        runner.spawn("j@20261123T020000Z~0~1", spec, Order("j@20261123T020000Z~0~1", 0, 1 << 52, 1), "w", 1, 1 << 52)
         runner.flush()
         sys.stdin.readline()
         runner.renew_lease(float(sys.argv[3]))
