@@ -22,7 +22,7 @@ from schedulerd.core import requests as rq
 from schedulerd.core.events import AlarmRang, FoundWorker, WorkersSeen
 from schedulerd.daemon.chronicle import chronicle
 from schedulerd.daemon.inbox import Inbox
-from schedulerd.daemon.loop import Loop
+from schedulerd.daemon.loop import PATIENCE_MS, Loop
 from schedulerd.daemon.perform import Watch
 from schedulerd.daemon.vitals import Vitals
 from schedulerd.errors import CommandError, JobFileError, SettingsError
@@ -33,6 +33,7 @@ from schedulerd.model.job import At, Definition
 from schedulerd.protocol.api_types import ReloadAnswer
 
 VERSION = version("schedulerd")
+SILENT = 5.0  # seconds without a finished round after which it is not ready
 SILENCE = 20.0  # seconds without a finished round after which the loop does not count as alive
 UPKEEP_EVERY = 60.0  # seconds between two rounds of the ledger's housekeeping
 RELOAD_WAIT = 60.0  # seconds the loop may take for a new table
@@ -50,7 +51,12 @@ class Service:
         self._discovery_error = ""
         self._metrics = Metrics()
         self._inbox = Inbox()
-        self._election = FileElection(settings.state_dir)
+        # the ledger has a lock of its own: another state directory may name the same file
+        ledger = settings.ledger.path
+        self._elections = (
+            FileElection(settings.state_dir),
+            FileElection(ledger.parent, f"{ledger.name}.lock"),
+        )
         self._loop = Loop(
             open_ledger=lambda: open_ledger(settings.ledger.url),
             inbox=self._inbox,
@@ -64,7 +70,7 @@ class Service:
             on_fenced=self._metrics.fenced.inc,
         )
         self._discovery = _discovery_of(settings)
-        self._metrics.loop_lag.set_function(lambda: self._loop.lag)
+        self._metrics.loop_lag.set_function(self._lag)
         self._metrics.watch_age.set_function(self._watch_age)
         app = build_app(
             self,
@@ -84,8 +90,9 @@ class Service:
 
     def start(self) -> None:
         """Lead, read the table, look for workers, serve. Raises SettingsError, LedgerError or JobFileError."""
-        if not self._election.acquire():
-            raise SettingsError(self._election.holder())
+        for election in self._elections:
+            if not election.acquire():
+                raise SettingsError(election.holder())
         self._vitals.start()
         try:
             self._loop.start()
@@ -105,7 +112,7 @@ class Service:
 
     def is_ready(self) -> bool:
         """Leading, table loaded, discovery answered once."""
-        return self._loop.is_leading and self._loop.has_workers
+        return self._loop.is_leading and self._loop.has_workers and self._silence() < SILENT
 
     def say_ready(self) -> None:
         """Tell systemd that this daemon serves."""
@@ -121,7 +128,8 @@ class Service:
         self._server.stop()
         self._loop.stop()
         self._vitals.stop()
-        self._election.close()
+        for election in self._elections:
+            election.close()
 
     def words(self) -> str:
         """STATUS for systemd."""
@@ -194,6 +202,9 @@ class Service:
         self._loop.is_upkeep_due = True
         self._inbox.wake()
 
+    def _lag(self) -> float:
+        return max(self._loop.lag, self._silence() - PATIENCE_MS / 1000)
+
     def _watch_age(self) -> float:
         heard_at = self._discovery.heard_at
         return 0.0 if heard_at is None else clock.boot_seconds() - heard_at
@@ -201,11 +212,16 @@ class Service:
     # ---- what it says of itself --------------------------------------------------------------------------------
 
     def _is_alive(self) -> bool:
-        silence = clock.boot_seconds() - self._loop.progress
-        return self._loop.is_alive and silence < SILENCE and self._loop.alarm.is_alive()
+        return self._loop.is_alive and self._silence() < SILENCE and self._loop.alarm.is_alive()
+
+    def _silence(self) -> float:
+        """Seconds since the loop last finished a round; 0 before its first."""
+        return clock.boot_seconds() - self._loop.progress if self._loop.progress else 0.0
 
     def _reasons(self) -> list[str]:
         reasons = [self._loop.trouble] if self._loop.trouble else []
+        if self._loop.is_leading and self._silence() >= SILENT:
+            reasons.append(f"the loop has been busy for {self._silence():.0f} s: nothing is fired meanwhile")
         if self._discovery_error:
             reasons.append(self._discovery_error)
         elif not self._loop.has_workers:

@@ -10,10 +10,10 @@ LOCK = "leader.lock"
 
 
 class FileElection:
-    """The lock on `state_dir`. The kernel gives it up when the process ends, however it ends."""
+    """A lock file in `directory`. The kernel gives it up when the process ends, however it ends."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / LOCK
+    def __init__(self, directory: Path, lock: str = LOCK) -> None:
+        self._path = directory / lock
         self._file: int | None = None
 
     def acquire(self) -> bool:
@@ -51,7 +51,7 @@ class FileElection:
         except OSError:
             text = ""
         who = f"process {text}" if text.isdigit() else "another process"
-        return f"{self._path}: {who} holds the lock; only one schedulerd can use a state directory"
+        return f"{self._path}: {who} holds the lock; only one schedulerd can use what it guards"
 
     def close(self) -> None:
         """Give the lock up."""

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from schedulerd.core import effects as fx
+from schedulerd.model.run import RunState
 
 _SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
 _SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -122,9 +123,11 @@ class Metrics:
 
     def _forget(self, job: str) -> None:
         """Drop the series of a job that is gone, so that they do not pile up."""
+        # by their whole labels: a search by one of them walks every series there is
         for metric in (self.next_fire, self.last_success, self.failures):
-            metric.remove_by_labels({"job_name": job})
-        self.runs.remove_by_labels({"job_name": job})
+            _drop(metric, job)
+        for state in RunState:
+            _drop(self.runs, job, state.value)
 
     # ---- what is looked up when somebody reads the metrics --------------------------------------------------
 
@@ -154,3 +157,10 @@ class Metrics:
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _drop(metric: Gauge | Counter, *labels: str) -> None:
+    try:
+        metric.remove(*labels)
+    except KeyError:
+        pass  # it had no such series

@@ -195,9 +195,11 @@ def end(state: State, run: Run, draft: Draft) -> None:
         if worker is None or worker.nonce != attempt.nonce:
             continue
         mail = draft.to(worker)
-        mail.cancels.append(Cancellation(attempt.id, run.is_killed))
-        if not attempt.is_accepted:
-            mail.revokes.append(attempt.id)
+        asked = Cancellation(attempt.id, run.is_killed)
+        if asked not in mail.cancels:  # a command and a beat may come in one step
+            mail.cancels.append(asked)
+            if not attempt.is_accepted:
+                mail.revokes.append(attempt.id)
 
 
 def _send(attempt: Attempt, worker: Worker, draft: Draft) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from schedulerd.core import attempts, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordSubtasks
+from schedulerd.core.stable import stable_hash
 from schedulerd.core.state import Run, State, Subtask, Worker
 from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
@@ -108,7 +109,7 @@ def expand_per_worker(run: Run, able: list[Worker], now: Moment, draft: Draft) -
 
 def _place_any(state: State, run: Run, able: list[Worker], now: Moment, draft: Draft) -> int:
     entry = state.jobs.get(run.job.name)
-    turn = entry.turn if entry is not None else ""
+    turn = (entry.turn if entry is not None else "") or _first_turn(run.job.name, able)
     given = 0
     while run.pending:
         worker = pick(able, turn, run.pending[0].avoid)
@@ -120,6 +121,11 @@ def _place_any(state: State, run: Run, able: list[Worker], now: Moment, draft: D
     if entry is not None:
         entry.turn = turn
     return given
+
+
+def _first_turn(job: str, able: list[Worker]) -> str:
+    """Where a job's rotation begins: spread by name, or all rare jobs would meet at one worker."""
+    return able[stable_hash(job, "first") % len(able) - 1].id
 
 
 def _place_pinned(state: State, run: Run, able: list[Worker], now: Moment, draft: Draft) -> int:

@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from msgspec import structs
+
 from schedulerd.core import splitting
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import CloseRun, RecordEvent, RecordSubtasks
@@ -151,6 +153,7 @@ def step_succeeded(
         items = splitting.items_in(outcome.stdout.head + outcome.stdout.tail)
     except splitting.SplitError as error:
         draft.events.append(event("split_failed", now, run=run, subtask=SPLIT, detail=str(error)))
+        draft.outcomes[-1] = structs.replace(outcome, detail=str(error))  # where people look first
         settle_subtask(state, run, step, SubtaskState.FAILED, "split", now, draft)
         return
     step.state = SubtaskState.SUCCEEDED

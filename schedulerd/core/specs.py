@@ -1,5 +1,7 @@
 """What a worker is told to run: a job's work as it travels. Templates stay in it; the worker fills them in."""
 
+from datetime import UTC, datetime, timedelta
+
 from schedulerd.core.state import Run
 from schedulerd.model.job import Argv, Items, Line, ListedItems, Overlap, Script, Work
 from schedulerd.protocol.ids import GATHER, SPLIT
@@ -7,6 +9,8 @@ from schedulerd.protocol.messages import Spec
 
 OUTPUT_LIMIT = 64 * 1024  # bytes kept of each stream
 LIST_LIMIT = 3 * 1024 * 1024  # bytes a split command may print; it travels in one frame
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def spec_of(run: Run, subtask: int) -> Spec:
@@ -25,7 +29,7 @@ def _build(run: Run, kind: int) -> Spec:
     return Spec(
         run=run.id,
         job=job.name,
-        fire_utc_ms=int(run.fire_time.timestamp() * 1000),
+        fire_utc_us=(run.fire_time - _EPOCH) // timedelta(microseconds=1),
         timezone=job.timezone,
         kind={Argv: "argv", Line: "command", Script: "script"}[type(work)],
         argv=list(work.argv) if isinstance(work, Argv) else [],

@@ -66,7 +66,7 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
                 "no_worker",
                 now,
                 run=run,
-                detail=f"no able worker for {timeout:g} s; requires {run.job.requires}",
+                detail=f"no able worker for {timeout:g} s; requires {', '.join(run.job.requires) or 'nothing'}",
             )
         )
         runs.end_waiting(state, run, waiting, SubtaskState.FAILED, "no_worker", now, draft)

@@ -49,6 +49,8 @@ class Instant(click.ParamType[str]):
         if instant.tzinfo is None:
             zone = ctx.obj.zone if ctx is not None and ctx.obj is not None else None
             instant = instant.astimezone() if zone is None else instant.replace(tzinfo=zone)
+        if not 1900 <= instant.year <= 2200:
+            self.fail(f'"{value}" lies outside the years 1900 to 2200', param, ctx)
         return rfc3339(instant)
 
 

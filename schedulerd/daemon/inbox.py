@@ -44,7 +44,10 @@ class Inbox:
             pass
         events: list[Event] = []
         while self._events and len(events) < limit:
-            events.append(self._events.popleft())
+            event = self._events.popleft()
+            if isinstance(event, CommandGiven) and event.token not in self._waiting:
+                continue  # its caller was told that nobody does it, or has given up
+            events.append(event)
         if self._events:
             self.wake()
         return events
@@ -78,3 +81,4 @@ class Inbox:
         """Nobody leads: whoever waits is told so."""
         for token in list(self._waiting):
             self.answer(token, CommandError("unavailable", text))
+            self._waiting.pop(token, None)

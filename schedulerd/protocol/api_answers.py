@@ -1,8 +1,11 @@
 """Bodies, answers and lists of the HTTP API that are not nouns of their own; api_types has the nouns."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from schedulerd.protocol.api_types import Event, Job, NextFire, Run, Slot, Subtask, Worker
+
+_NOTHING_ELSE = {"extra": "forbid"}  # how pydantic is told to refuse fields that a body does not have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,8 @@ class LogLine:
 class PauseBody:
     """What a pause may say; `for_seconds` or `until`, not both."""
 
+    __pydantic_config__: ClassVar[dict[str, str]] = _NOTHING_ELSE
+
     reason: str = ""
     for_seconds: float | None = None
     until: str | None = None  # RFC 3339
@@ -75,12 +80,16 @@ class PauseBody:
 class TriggerBody:
     """What a trigger may say."""
 
+    __pydantic_config__: ClassVar[dict[str, str]] = _NOTHING_ELSE
+
     env: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelBody:
     """How a run is ended: TERM and then KILL, or KILL at once."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _NOTHING_ELSE
 
     kill: bool = False
 
@@ -95,6 +104,8 @@ class CancelAnswer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckBody:
     """Job files to check: path below the jobs directory -> text."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _NOTHING_ELSE
 
     files: dict[str, str]
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 # Checked when a frame is read: what stands in these types cannot be wrong any more.
 AttemptText = Annotated[str, Meta(max_length=200, pattern=r"^[^~]+~-?[0-9]{1,9}~[0-9]{1,9}$")]
 UtcMs = Annotated[int, Meta(ge=0, le=32_503_680_000_000)]  # up to the year 3000
+UtcUs = Annotated[int, Meta(ge=0, le=32_503_680_000_000_000)]
 ClockMs = Annotated[int, Meta(ge=0, le=1 << 53)]
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 OutcomeState = Literal["succeeded", "failed", "timeout", "cancelled", "lost", "unstarted"]
@@ -38,7 +39,7 @@ class Spec(Struct, frozen=True, array_like=True):
 
     run: str
     job: str
-    fire_utc_ms: UtcMs
+    fire_utc_us: UtcUs
     timezone: str
     kind: str  # "argv" | "command" | "script"
     argv: list[str]  # kind argv: program and arguments, still with templates

@@ -71,11 +71,11 @@ class Values:
         return known[root]
 
     def _fire_time(self, names: tuple[str, ...]) -> str:
-        instant = _EPOCH + timedelta(milliseconds=self._spec.fire_utc_ms)
+        instant = _EPOCH + timedelta(microseconds=self._spec.fire_utc_us)
         if not names:
             return rfc3339(instant)
         if names == ("epoch",):
-            return str(self._spec.fire_utc_ms // 1000)
+            return str(self._spec.fire_utc_us // 1_000_000)
         try:
             wall = instant.astimezone(ZoneInfo(self._spec.timezone))
         except (ZoneInfoNotFoundError, ValueError, OSError):

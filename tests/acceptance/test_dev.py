@@ -64,7 +64,7 @@ def test_seconds_stops_it_by_itself(tmp_path: Path) -> None:
     process = start("--jobs", str(_quick_table(tmp_path)), "--seconds", "5", place=tmp_path)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0, text
-    assert re.fullmatch(r"[1-9] runs, [1-9] succeeded, 0 failed, 0 skipped", text.splitlines()[-1]), text
+    assert re.fullmatch(r"[1-9] runs, [1-9] succeeded, 0 failed, \d+ skipped", text.splitlines()[-1]), text
 
 
 def test_a_failed_run_makes_the_exit_code_1(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.daemons import PROGRAMS, Daemon, clean_environment
-from support.fleet import free_ports
+from support.ports import free_ports
 
 Write = Callable[..., Path]
 

@@ -202,11 +202,11 @@ def test_without_a_connection_frames_are_dropped_not_kept_for_later(link: Link) 
     with pulling() as pull:
         endpoint = bound_to(pull)
     link.connect(endpoint)
-    assert not link.send(ENVELOPE, Accepted(["old"]))
+    assert not link.send(ENVELOPE, Accepted(["old~0~1"]))
     with pulling(endpoint) as pull:
         assert come_up(link)
-        assert link.send(ENVELOPE, Accepted(["new"]))
-        assert decode(pull.recv_multipart()).message == Accepted(["new"])
+        assert link.send(ENVELOPE, Accepted(["new~0~1"]))
+        assert decode(pull.recv_multipart()).message == Accepted(["new~0~1"])
     assert link.counters["sends_dropped"] == 2
 
 
@@ -216,8 +216,8 @@ def test_a_new_endpoint_takes_over_and_the_old_one_hears_nothing_more(link: Link
         assert come_up(link)
         link.connect(bound_to(second))
         assert come_up(link)
-        assert link.send(ENVELOPE, Accepted(["a"]))
-        assert decode(second.recv_multipart()).message == Accepted(["a"])
+        assert link.send(ENVELOPE, Accepted(["a~0~1"]))
+        assert decode(second.recv_multipart()).message == Accepted(["a~0~1"])
         assert not first.poll(0)
 
 

@@ -1,12 +1,12 @@
 """A real Consul agent on loopback, on ports nobody else has; stopped by its process id."""
 
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from support.ports import free_ports
 from support.waiting import wait_until
 
 from schedulerd.hostkit.consul_client import ConsulClient, ConsulError
@@ -103,25 +103,3 @@ class ConsulAgent:
             )  # registered by the leader, when there is one
         except ConsulError:
             return False
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on loopback that were free for TCP and UDP a moment ago."""
-    held: list[socket.socket] = []
-    ports: list[int] = []
-    try:
-        while len(ports) < count:
-            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            held += [tcp, udp]
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
-            try:
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            ports.append(port)
-    finally:
-        for opened in held:
-            opened.close()
-    return ports

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import urllib.request
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 from support.consul_agent import ConsulAgent
 from support.daemons import PROGRAMS, Daemon, clean_environment
+from support.ports import free_ports
 from support.waiting import wait_until
 
 
@@ -151,15 +151,6 @@ address = "{self._consul.address}"
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [found.getsockname()[1] for found in sockets]
-    for found in sockets:
-        found.close()
-    return ports
 
 
 def lines(path: Path) -> list[str]:

@@ -23,7 +23,7 @@ def spec(*argv: str, **fields: Any) -> Spec:
     known: dict[str, Any] = {
         "run": RUN,
         "job": "job",
-        "fire_utc_ms": 1_795_399_200_000,
+        "fire_utc_us": 1_795_399_200_000_000,
         "timezone": "UTC",
         "kind": "argv",
         "argv": list(argv),

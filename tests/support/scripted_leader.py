@@ -31,7 +31,7 @@ def spec(
     return Spec(
         run=run or "job@20261123T020000Z",
         job="job",
-        fire_utc_ms=1_795_399_200_000,
+        fire_utc_us=1_795_399_200_000_000,
         timezone="UTC",
         kind="argv",
         argv=list(argv),

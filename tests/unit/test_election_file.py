@@ -28,7 +28,7 @@ def test_only_one_process_leads_and_its_end_frees_the_lock(tmp_path: Path):
         assert not ours.acquire()
         assert ours.holder() == (
             f"{tmp_path}/leader.lock: process {other.pid} holds the lock; "
-            "only one schedulerd can use a state directory"
+            "only one schedulerd can use what it guards"
         )
         other.kill()
         other.wait()

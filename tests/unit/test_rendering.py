@@ -17,14 +17,14 @@ from schedulerd.protocol.rendering import (
     render_text,
 )
 
-FIRE_UTC_MS = 1_795_399_200_250  # 2026-11-23T02:00:00.250Z
+FIRE_UTC_US = 1_795_399_200_250_000  # 2026-11-23T02:00:00.250Z
 
 
-def spec(timezone="Europe/Prague", fire_utc_ms=FIRE_UTC_MS):
+def spec(timezone="Europe/Prague", fire_utc_us=FIRE_UTC_US):
     return Spec(
         run="backup@20261123T020000Z",
         job="backup",
-        fire_utc_ms=fire_utc_ms,
+        fire_utc_us=fire_utc_us,
         timezone=timezone,
         kind="argv",
         argv=[],
@@ -55,7 +55,7 @@ def test_names_of_the_run_and_attempt():
 
 def test_fire_time_is_utc_and_its_parts_are_in_the_zone_of_the_job():
     assert render_text("{{ fire_time }}", values()) == "2026-11-23T02:00:00.250000Z"
-    assert render_text("{{ fire_time }}", values(fire_utc_ms=1_795_399_200_000)) == "2026-11-23T02:00:00Z"
+    assert render_text("{{ fire_time }}", values(fire_utc_us=1_795_399_200_000_000)) == "2026-11-23T02:00:00Z"
     text = "{{ fire_time.date }} {{ fire_time.time }} {{ fire_time.hour }} {{ fire_time.minute }}"
     assert render_text(text, values()) == "2026-11-23 03:00:00 03 00"
     assert render_text(text, values(timezone="America/New_York")) == "2026-11-22 21:00:00 21 00"

@@ -85,7 +85,7 @@ def spec(guarded: bool = False, kill_after_ms: int = 10_000) -> Spec:
     return Spec(
         run="r",
         job="j",
-        fire_utc_ms=0,
+        fire_utc_us=0,
         timezone="UTC",
         kind="argv",
         argv=["true"],

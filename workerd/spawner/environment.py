@@ -54,7 +54,7 @@ def environment_of(spawn: Spawn, values: Values) -> dict[str, str]:
     env.update(order.env)
     env["SCHEDULERD_JOB"] = spec.job
     env["SCHEDULERD_RUN_ID"] = run
-    env["SCHEDULERD_FIRE_TIME"] = _fire_time(spec.fire_utc_ms)
+    env["SCHEDULERD_FIRE_TIME"] = _fire_time(spec.fire_utc_us)
     env["SCHEDULERD_SUBTASK"] = str(subtask)
     env["SCHEDULERD_SUBTASKS"] = str(spec.subtasks)
     env["SCHEDULERD_ATTEMPT"] = str(number)
@@ -80,5 +80,5 @@ def _hex_of(text: str, digits: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _fire_time(utc_ms: int) -> str:
-    return rfc3339(_EPOCH + timedelta(milliseconds=utc_ms))
+def _fire_time(utc_us: int) -> str:
+    return rfc3339(_EPOCH + timedelta(microseconds=utc_us))

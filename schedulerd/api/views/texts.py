@@ -42,10 +42,9 @@ def read_time(text: str, name: str) -> datetime:
         ) from error
     if instant.tzinfo is None:
         raise CommandError("invalid", f'{name}: "{text}" has no zone; expected 2026-11-23T02:00:00Z')
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:
-        raise CommandError("invalid", f'{name}: "{text}" lies outside the years 1 to 9999') from error
+    if not 1900 <= instant.year <= 2200:
+        raise CommandError("invalid", f'{name}: "{text}" lies outside the years 1900 to 2200')
+    return instant.astimezone(UTC)
 
 
 def pause_end(now: datetime, for_seconds: float | None, until: str | None) -> datetime | None:

@@ -1,5 +1,6 @@
 """runs, run and slots: what fired, how it went, and what became of every fire time."""
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -129,7 +130,8 @@ def _show_run(session: Session, run: dict[str, Any]) -> None:
 
 def _subtask_rows(session: Session, subtask: dict[str, Any]) -> Iterator[list[str]]:
     name = STEPS.get(subtask["index"], str(subtask["index"]))
-    item = "-" if subtask["item"] is None else str(subtask["item"])
+    item = "-" if subtask["item"] is None else subtask["item"]
+    item = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
     item = item if len(item) <= _ITEM_WIDTH else item[: _ITEM_WIDTH - 1] + "…"
     if not subtask["attempts"]:
         yield [name, item, subtask["state"], "-", "-", "-", "-", "-", "-"]
