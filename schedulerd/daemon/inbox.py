@@ -63,7 +63,7 @@ class Inbox:
         except FutureTimeoutError:
             raise CommandError(
                 "unavailable",
-                f"the scheduler did not answer within {timeout:g} s; it may still do what was asked",
+                f"the scheduler did not answer within {timeout:g} s; it may have begun to do what was asked",
             ) from None
         finally:
             self._waiting.pop(token, None)

@@ -103,6 +103,17 @@ def test_a_second_schedulerd_on_the_same_state_directory(settings: Write, tmp_pa
         assert f"process {first.pid}" in refused(config)
 
 
+def test_a_second_schedulerd_on_the_same_ledger_with_a_state_directory_of_its_own(
+    settings: Write, tmp_path: Path
+) -> None:
+    with Daemon([PROGRAMS / "schedulerd", "--config", settings()], log=tmp_path / "first.log") as first:
+        first.wait_said("READY=1")
+        other = tmp_path / "other.toml"
+        text = (tmp_path / "schedulerd.toml").read_text()
+        other.write_text(text.replace('state_dir = "state"', 'state_dir = "elsewhere"'))
+        assert "ledger.db.lock" in refused(other)
+
+
 def test_faulty_job_files_end_the_first_start_and_later_keep_the_table(
     settings: Write, tmp_path: Path
 ) -> None:

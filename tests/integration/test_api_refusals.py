@@ -83,3 +83,13 @@ def test_foreign_pages_cannot_give_orders(server: Server, headers: dict[str, str
 
 def test_rebound_name_cannot_even_read(server: Server) -> None:
     assert call(server, "GET", "/v1/jobs", headers={"Host": "evil.example"}).status == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/jobs/page-oncall/pause", {"for": "5s"}), ("/v1/jobs/page-oncall/trigger", {"environment": {}})],
+)
+def test_a_field_that_a_body_does_not_have_is_refused(server, path, body):
+    answer = call(server, "POST", path, body)
+    assert answer.status == 422
+    assert next(iter(body)) in str(answer.json)

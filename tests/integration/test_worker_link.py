@@ -345,6 +345,8 @@ def test_thousands_of_attempts_run_once_each_though_every_dispatch_comes_twice(t
         since = len(leader.frames)
         leader.say(Reconcile())
         beat = leader.wait_for(Heartbeat, since=since)
+        if beat.digest:  # it left before the last acknowledgement was read
+            beat = leader.wait_for(Heartbeat, since=len(leader.frames))
         assert (beat.digest, beat.free, beat.journal_depth) == (0, 500, 0)
         assert sorted(runner.spawned) == sorted(attempts)
         assert (
