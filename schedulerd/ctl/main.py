@@ -19,6 +19,7 @@ _VERBS = {
     "runs": "runs",
     "run": "runs",
     "slots": "runs",
+    "why": "why",
     "logs": "logs",
     "trigger": "trigger",
     "cancel": "orders",

@@ -819,3 +819,67 @@ def test_housekeeping_is_the_leaders(ledger: Ledger, place: Place) -> None:
     with pytest.raises(StaleEpoch):
         ledger.maintain(T0)
     other.close()
+
+
+# ---- the account of one fire time or run
+
+
+def test_the_account_of_a_skip_names_its_row_its_definition_and_the_pause(
+    ledger: Ledger, reader: LedgerReader, commit: Commit
+) -> None:
+    commit(
+        RecordJobs((job_row(),)),
+        RecordEvent(type="paused", time=at(0.5), job="backup", detail="by eva"),
+        RecordSkips((skip(1, 3, 3),)),
+        RecordEvent(type="resumed", time=at(3.5), job="backup", detail="by tom"),
+        RecordEvent(type="paused", time=at(9), job="backup", detail="by ada"),
+        RecordEvent(type="paused", time=at(0.7), job="other", detail="by bob"),
+    )
+    account = reader.fire_account("backup", at(2))
+    assert (account.reason, account.count, account.run_id) == ("paused", 3, None)
+    assert (account.first, account.last) == ("2026-11-23T02:01:00Z", "2026-11-23T02:03:00Z")
+    assert msgspec.json.decode(account.definition_json or b"", type=Definition) == definition()
+    assert account.paused is not None
+    assert account.paused.detail == "by eva"
+    assert account.resumed is not None
+    assert account.resumed.detail == "by tom"
+    assert account.counted_from == "2026-11-23T02:00:00Z"
+    nothing = reader.fire_account("backup", at(4))
+    assert (nothing.reason, nothing.first, nothing.count) == (None, None, 0)
+
+
+def test_the_account_of_a_fire_time_names_runs_that_were_open_and_who_led_next(
+    ledger: Ledger, reader: LedgerReader, commit: Commit
+) -> None:
+    run, later = new_run(1), new_run(9)
+    commit(RecordJobs((job_row(),)), RecordRuns((run, later)), close(run))
+    ledger.lead("there", 0, at(30))
+    assert reader.fire_account("backup", at(1)).run_id == run.id
+    assert reader.fire_account("backup", at(1.05)).open_runs == [run.id]
+    assert reader.fire_account("backup", at(2)).open_runs == []
+    assert reader.fire_account("backup", at(20)).open_runs == [later.id]
+    leadership = reader.fire_account("backup", at(20)).leadership
+    assert leadership is not None
+    assert (leadership.epoch, leadership.leader, leadership.since) == (2, "there", "2026-11-23T02:30:00Z")
+    assert reader.fire_account("backup", at(31)).leadership is None
+    assert reader.fire_account("unknown", at(1)).counted_from is None
+
+
+def test_the_account_of_a_run_has_its_definition_and_what_was_noted(
+    ledger: Ledger, reader: LedgerReader, commit: Commit
+) -> None:
+    run, other = new_run(1), new_run(2)
+    commit(
+        RecordJobs((job_row(),)),
+        RecordRuns((run, other)),
+        RecordEvent(type="cancelled", time=at(1), job="backup", run=run.id, detail="by eva"),
+        RecordEvent(type="cancelled", time=at(1), job="backup", run=other.id, detail="by tom"),
+    )
+    account = reader.run_account(run.id)
+    assert account is not None
+    assert account.detail == reader.run(run.id)
+    assert account.created_at == "2026-11-23T02:01:00.003000Z"
+    assert account.has_slot
+    assert [event.detail for event in account.events] == ["by eva"]
+    assert msgspec.json.decode(account.definition_json, type=Definition) == definition()
+    assert reader.run_account("backup@20200101T000000Z") is None
