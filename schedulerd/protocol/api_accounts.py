@@ -72,3 +72,31 @@ class RunAccount:
     asked_by: str
     definition_json: bytes  # the definition it was fired from
     events: list[Event] = field(default_factory=list)  # oldest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillRun:
+    """A fire time that gets a run by a backfill."""
+
+    fire_time: str
+    run_id: str
+    was: str | None  # the reason of its skip; None: it had no row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillAnswer:
+    """What a backfill does, or with `dry_run` would do."""
+
+    job: str
+    dry_run: bool
+    max_parallel: int
+    existing: int  # fire times of the interval that have a run already, which stays as it is
+    runs: list[BackfillRun]  # oldest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillEnd:
+    """The backfill runs that were not final and end as cancelled."""
+
+    job: str
+    cancelled: list[str]

@@ -1,7 +1,7 @@
 """What every ledger must do, written against the Protocol alone; a further ledger joins by one line in `places`."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,9 +24,11 @@ from support.ledger_material import (
 
 from schedulerd.adapters.ledger.base import Ledger, LedgerReader
 from schedulerd.adapters.ledger.open import open_ledger, open_reader
+from schedulerd.core.backfill import Piece, RowSplit
 from schedulerd.core.effects import (
     Record,
     RecordAttempts,
+    RecordBackfill,
     RecordCancel,
     RecordEvent,
     RecordJobs,
@@ -883,3 +885,59 @@ def test_the_account_of_a_run_has_its_definition_and_what_was_noted(
     assert [event.detail for event in account.events] == ["by eva"]
     assert msgspec.json.decode(account.definition_json, type=Definition) == definition()
     assert reader.run_account("backup@20200101T000000Z") is None
+
+
+# ---- room for backfilled runs
+
+
+def _split(
+    first: float, last: float, pieces: Sequence[Piece], taken: int, rest: float | None
+) -> RecordBackfill:
+    more = None if rest is None else at(rest)
+    split = RowSplit(first=at(first), last=at(last), pieces=tuple(pieces), taken=taken, rest=more)
+    return RecordBackfill("backup", 3, (split,))
+
+
+def test_a_range_that_grew_meanwhile_is_split_all_the_same(
+    ledger: Ledger, reader: LedgerReader, commit: Commit
+) -> None:
+    commit(
+        RecordJobs((job_row(mark=at(-1)),)), RecordSkips((skip(1, 5, 5),)), RecordMarks((("backup", at(5)),))
+    )
+    planned = _split(1, 5, [Piece(at(1), at(4), 4)], 1, 6)
+    commit(RecordSkips((skip(6, 8, 3),)))
+    commit(planned, RecordRuns((new_run(5),)))
+    found = [(row.first, row.last, row.count, row.run) for row in reader.slot_rows("backup", at(0), at(9))]
+    assert found == [
+        (at(1), at(4), 4, None),
+        (at(5), at(5), 1, new_run(5).id),
+        (at(6), at(8), 3, None),
+    ]
+    assert [row.first for row in reader.slot_rows("backup", at(3), at(5))] == [at(1), at(5)]
+    assert ledger.load().backfills == (("backup", 3),)
+
+
+@pytest.mark.parametrize(
+    "planned",
+    [
+        _split(1, 5, [Piece(at(1), at(4), 4)], 1, 6),  # the row ends at 4
+        _split(2, 3, [], 2, None),  # no row begins at 2
+        _split(1, 4, [Piece(at(1), at(1), 1)], 1, None),  # two would be lost
+        _split(1, 4, [Piece(at(1), at(3), 3)], 2, 4),  # one too many
+    ],
+)
+def test_a_split_that_does_not_fit_changes_nothing(
+    planned: RecordBackfill, reader: LedgerReader, commit: Commit
+) -> None:
+    commit(RecordJobs((job_row(),)), RecordSkips((skip(1, 4, 4),)))
+    with pytest.raises(LedgerContentError):
+        commit(planned)
+    assert [(row.first, row.last, row.count) for row in reader.slot_rows("backup", at(0), at(9))] == [
+        (at(1), at(4), 4)
+    ]
+
+
+def test_a_removed_job_forgets_how_many_may_go_at_once(ledger: Ledger, commit: Commit) -> None:
+    commit(RecordJobs((job_row(),)), RecordBackfill("backup", 3, ()))
+    commit(RecordRemovals(("backup",)))
+    assert ledger.load().backfills == ()

@@ -12,9 +12,11 @@ from typing import Any
 
 from schedulerd.adapters.ledger.rows import decoded, micros, text, text_or_none
 from schedulerd.adapters.ledger.sqlite_account import EVENT, event, fire_account, run_account
+from schedulerd.adapters.ledger.sqlite_backfill import slot_rows
 from schedulerd.adapters.ledger.sqlite_detail import attempt_outputs, subtasks_of
 from schedulerd.adapters.ledger.sqlite_file import open_reader, translated
 from schedulerd.adapters.ledger.sqlite_slots import slots_page
+from schedulerd.core.backfill import SlotRow
 from schedulerd.errors import CommandError
 from schedulerd.protocol import api_types as shapes
 from schedulerd.protocol.api_accounts import FireAccount, RunAccount
@@ -127,6 +129,11 @@ class SqliteReader:
                 "SELECT 1 FROM slots WHERE job = ? AND first <= ? AND last >= ? LIMIT 1", (job, at, at)
             ).fetchone()
             return row is not None
+
+    def slot_rows(self, job: str, first: datetime, last: datetime) -> list[SlotRow]:
+        """Every row of the job's account that touches first..last, ascending, as it stands."""
+        with self._reading("reading slots"):
+            return slot_rows(self._connection, job, micros(first), micros(last))
 
     def fire_account(self, job: str, fire_time: datetime) -> FireAccount:
         """What is known about that instant of the job."""
