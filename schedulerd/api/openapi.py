@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from schedulerd.adapters import jobfiles
 from schedulerd.api.problems import MEDIA_TYPE
+from schedulerd.api.routes.backfill import BODY
 from schedulerd.protocol.api_answers import LogLine, Problem
 
 _REF = "#/components/schemas/"
@@ -43,6 +44,8 @@ def _described(app: FastAPI) -> dict[str, Any]:
             _body(operations["put"], "application/json", {"$ref": f"{_REF}JobDocument"})
             patch = {"type": "object", "description": "Keys of JobDocument; null takes one away."}
             _body(operations["patch"], "application/json", patch)
+        elif path == "/v1/jobs/{name}/backfill":
+            _body(operations["post"], "application/json", BODY)
     return schema
 
 

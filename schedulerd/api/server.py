@@ -18,7 +18,7 @@ from schedulerd.api.context import Context
 from schedulerd.api.door import Door
 from schedulerd.api.guard import Guard
 from schedulerd.api.readers import Readers
-from schedulerd.api.routes import fleet, health, job_orders, jobs, pages, runs, table
+from schedulerd.api.routes import backfill, fleet, health, job_orders, jobs, pages, runs, table, why
 from schedulerd.api.serving import Server, serve
 from schedulerd.hostkit import clock
 
@@ -63,7 +63,7 @@ def build_app(
     app.state.context = Context(door, readers, defaults, now)
     app.state.metrics = metrics or Metrics()
     problems.install(app)
-    for room in (health, jobs, job_orders, runs, fleet, table, pages):
+    for room in (health, jobs, job_orders, backfill, runs, why, fleet, table, pages):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     names = {name for name in (socket.gethostname(), *own_names) if name}

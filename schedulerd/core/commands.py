@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from schedulerd.core import attempts, firing, runs
+from schedulerd.core import backfilling, firing, runs
 from schedulerd.core import requests as rq
+from schedulerd.core.cancelling import cancel_run
 from schedulerd.core.draft import Draft
-from schedulerd.core.effects import RecordCancel, RecordJobs, RecordPause, RecordRemovals, Reply
+from schedulerd.core.effects import RecordJobs, RecordPause, RecordRemovals, Reply
 from schedulerd.core.events import CommandGiven
 from schedulerd.core.overlap import blocking_run
-from schedulerd.core.state import JobEntry, Run, State, Worker, await_fire
+from schedulerd.core.state import JobEntry, State, Worker, await_fire
 from schedulerd.core.trigger import default_anchor, next_fire
 from schedulerd.errors import CommandError
 from schedulerd.model.job import At, Definition, Every, Manual
 from schedulerd.model.moment import Moment
-from schedulerd.model.run import JobRow, Pause, SubtaskState
+from schedulerd.model.run import JobRow, Pause
 
 MAX_REQUESTS = 10_000  # trigger keys remembered
 
@@ -56,7 +57,8 @@ def put(
         )
         entry = JobEntry(definition, now.utc, mark, anchor, None)
         if was_removed:  # its runs that are not final still count
-            entry.open_runs.update((run.id, None) for run in state.runs.values() if run.job.name == job.name)
+            known = (run for run in state.runs.values() if run.job.name == job.name)
+            entry.open_runs.update((run.id, None) for run in known if not run.is_aside)
         state.jobs[job.name] = entry
     else:
         firing.account(state, entry, now, draft)
@@ -81,22 +83,10 @@ def remove(state: State, name: str, cancel: bool, by: str, now: Moment, draft: D
     del state.jobs[name]
     state.removed[name] = entry.mark
     if cancel:
-        for run_id in list(entry.open_runs):
+        aside = [run.id for run in state.held.get(name, ()) if run.is_aside and run.id in state.runs]
+        for run_id in (*entry.open_runs, *aside):
             cancel_run(state, state.runs[run_id], by, False, now, draft)
     return entry.definition
-
-
-def cancel_run(state: State, run: Run, by: str, kill: bool, now: Moment, draft: Draft) -> None:
-    """Nothing more of the run is given out; what runs is asked to end, and the run closes when it has."""
-    if not run.is_cancelled:
-        run.is_cancelled = True
-        state.cancelled[run.id] = run
-        draft.cancels.append(RecordCancel(run.id, by))
-        draft.events.append(runs.event("cancelled", now, run=run, detail=f"by {by}"))
-    run.is_killed = run.is_killed or kill
-    waiting = runs.take_waiting(state, run)
-    runs.end_waiting(state, run, waiting, SubtaskState.CANCELLED, "operator", now, draft)
-    attempts.end(state, run, draft)
 
 
 def _account_past(
@@ -168,6 +158,17 @@ def _cancel(state: State, request: rq.CancelRun, now: Moment, draft: Draft) -> r
         raise CommandError("conflict", f"{request.run} is not running: it is final already")
     cancel_run(state, run, request.by, request.kill, now, draft)
     return rq.Cancelled(run=request.run)
+
+
+def _backfill(state: State, request: rq.BackfillJob, now: Moment, draft: Draft) -> rq.Backfilled:
+    return backfilling.begin(state, _entry(state, request.job), request, now, draft)
+
+
+def _cancel_backfill(state: State, request: rq.CancelBackfill, now: Moment, draft: Draft) -> rq.Backfilled:
+    ended = backfilling.cancel(state, request, now, draft)
+    if not ended.runs:
+        _entry(state, request.job)
+    return ended
 
 
 def _put(state: State, request: rq.PutJob, now: Moment, draft: Draft) -> rq.Stored:
@@ -330,6 +331,8 @@ HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], object]] = {
     rq.ResumeJob: _resume,
     rq.TriggerJob: _trigger,
     rq.CancelRun: _cancel,
+    rq.BackfillJob: _backfill,
+    rq.CancelBackfill: _cancel_backfill,
     rq.PutJob: _put,
     rq.DeleteJob: _delete,
     rq.ReplaceTable: _replace,

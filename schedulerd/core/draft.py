@@ -30,6 +30,7 @@ class Draft:
     tables: list[fx.Record] = field(
         default_factory=list
     )  # jobs, removals, pauses: in the order they were decided
+    backfills: list[fx.RecordBackfill] = field(default_factory=list)
     runs: list[NewRun] = field(default_factory=list)
     subtasks: list[fx.RecordSubtasks] = field(default_factory=list)
     attempts: list[NewAttempt] = field(default_factory=list)
@@ -59,7 +60,7 @@ class Draft:
         """Records, then links and sends, then replies. A StepDown leaves nothing else."""
         if self.step_down is not None:
             return [self.step_down]
-        effects: list[fx.Effect] = [*self.tables]
+        effects: list[fx.Effect] = [*self.tables, *self.backfills]
         if self.runs:
             effects.append(fx.RecordRuns(tuple(self.runs)))
         effects.extend(self.subtasks)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from schedulerd.core.backfill import RowSplit
 from schedulerd.model.run import JobRow, NewAttempt, NewRun, Pause, RunState, Skip, SubtaskState
 from schedulerd.protocol.messages import Message, Order, Outcome, Spec
 
@@ -39,6 +40,14 @@ class RecordSkips(Struct, frozen=True):
     """Fire times without a run."""
 
     skips: tuple[Skip, ...]
+
+
+class RecordBackfill(Struct, frozen=True):
+    """Ranges of skips are split where runs will stand, and how many backfill runs of the job may go at once."""
+
+    job: str
+    max_parallel: int
+    splits: tuple[RowSplit, ...]
 
 
 class RecordRuns(Struct, frozen=True):
@@ -135,6 +144,7 @@ Record = (
     | RecordPause
     | RecordMarks
     | RecordSkips
+    | RecordBackfill
     | RecordRuns
     | RecordSubtasks
     | RecordAttempts

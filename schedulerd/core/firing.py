@@ -71,7 +71,10 @@ def _one(instant: datetime, reason: str) -> SkipRange:
 
 
 def release(state: State, now: Moment, draft: Draft) -> None:
-    """Start held catch-up runs, oldest of a job first, one of a job at a time, at most ten a second over all jobs."""
+    """Start held runs in order, at most ten a second over all jobs.
+
+    Catch-up runs of a job go one at a time, backfill runs as many at a time as was asked for.
+    """
     if not state.held_turns or now.mono < state.next_release:
         return
     for _ in range(len(state.held_turns)):
@@ -86,9 +89,14 @@ def release(state: State, now: Moment, draft: Draft) -> None:
             continue  # back in turn when the other one closes
         run = queue.popleft()
         run.is_held = False
+        entry = state.jobs.get(name)
+        if entry is not None:
+            entry.open_runs[run.id] = None
         runs.expand(state, run, now, draft)
         if not queue:
             state.held.pop(name, None)
+        elif queue[0].cause is Cause.BACKFILL and name not in state.held_turns:
+            state.held_turns.append(name)  # another one may go beside it
         state.next_release = now.mono + RELEASE_EVERY
         return
 
@@ -134,7 +142,11 @@ def _has_come(entry: JobEntry, now: datetime) -> bool:
 
 
 def _is_busy(state: State, held: Run) -> bool:
-    """Another run of the job is under way that `held` may not run beside: a catch-up, or any without overlap."""
+    """Others of the job are under way that `held` may not run beside.
+
+    For a catch-up run that is another one, and any at all without overlap; for a backfill run as many of its kind as
+    may go at once, and any of another kind without overlap.
+    """
     entry = state.jobs.get(held.job.name)
     others = (
         [state.runs[run_id] for run_id in entry.open_runs]
@@ -142,4 +154,9 @@ def _is_busy(state: State, held: Run) -> bool:
         else [run for run in state.runs.values() if run.job.name == held.job.name]
     )
     may_overlap = held.job.overlap is Overlap.ALLOW
-    return any(not run.is_held and (run.cause is Cause.CATCHUP or not may_overlap) for run in others)
+    live = [run for run in others if not run.is_held]
+    if held.cause is Cause.BACKFILL:
+        beside = sum(run.cause is Cause.BACKFILL for run in live)
+        width = state.backfill_width.get(held.job.name, 1)
+        return beside >= width or (not may_overlap and beside < len(live))
+    return any(run.cause is Cause.CATCHUP or not may_overlap for run in live)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from schedulerd.core.backfill import Fill, RowSplit
 from schedulerd.model.job import Definition
 from schedulerd.model.run import Pause
 
@@ -42,6 +43,24 @@ class CancelRun(Struct, frozen=True, kw_only=True):
     run: str
     by: str
     kill: bool = False
+
+
+class BackfillJob(Struct, frozen=True, kw_only=True):
+    """Answered by Backfilled: runs for passed fire times without one, as `backfill.plan` found them."""
+
+    job: str
+    by: str
+    version: str  # of the definition it was planned for
+    fills: tuple[Fill, ...]
+    splits: tuple[RowSplit, ...]
+    max_parallel: int = 1
+
+
+class CancelBackfill(Struct, frozen=True, kw_only=True):
+    """Answered by Backfilled: every backfill run of the job that is not final is cancelled."""
+
+    job: str
+    by: str
 
 
 class PutJob(Struct, frozen=True, kw_only=True):
@@ -89,6 +108,8 @@ Request = (
     | ResumeJob
     | TriggerJob
     | CancelRun
+    | BackfillJob
+    | CancelBackfill
     | PutJob
     | DeleteJob
     | ReplaceTable
@@ -120,6 +141,12 @@ class Cancelled(Struct, frozen=True, kw_only=True):
     """The run will end as cancelled."""
 
     run: str
+
+
+class Backfilled(Struct, frozen=True, kw_only=True):
+    """The runs that were made, or cancelled."""
+
+    runs: tuple[str, ...]
 
 
 class Stored(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from schedulerd.model.run import Cause, NewRun, RunState, SubtaskState
 from schedulerd.protocol.ids import GATHER, SPLIT, manual_run_id, scheduled_run_id
 from schedulerd.protocol.messages import Outcome
 
+HELD = (Cause.CATCHUP, Cause.BACKFILL)  # such runs wait until they are let go, a few at a time
+
 
 def event(
     kind: str,
@@ -40,8 +42,10 @@ def event(
     )
 
 
-def fire(state: State, entry: JobEntry, fire_time: FireTime, cause: Cause, now: Moment, draft: Draft) -> Run:
-    """The run that fills the slot of `fire_time`. A catch-up run is recorded and waits for its turn."""
+def fire(
+    state: State, entry: JobEntry, fire_time: FireTime, cause: Cause, now: Moment, draft: Draft, by: str = ""
+) -> Run:
+    """The run that fills the slot of `fire_time`. Catch-up and backfill runs are recorded and wait for their turn."""
     record = NewRun(
         id=scheduled_run_id(entry.job.name, fire_time.instant),
         job=entry.job.name,
@@ -51,10 +55,13 @@ def fire(state: State, entry: JobEntry, fire_time: FireTime, cause: Cause, now: 
         has_slot=True,
         created_at=now.utc,
         nominal=fire_time.nominal,
+        by=by,
     )
     run = _open(state, entry, record, draft)
-    if cause is Cause.CATCHUP:
+    if cause in HELD:
         hold(state, run)
+        if run.is_aside:
+            entry.open_runs.pop(run.id)
     else:
         expand(state, run, now, draft)
     return run
@@ -81,12 +88,14 @@ def trigger(
 
 
 def hold(state: State, run: Run) -> None:
-    """A catch-up run joins the queue of its job."""
+    """A catch-up or backfill run joins the queue of its job; what was missed goes before what was asked for."""
     run.is_held = True
     queue = state.held.get(run.job.name)
     if queue is None:
         state.held[run.job.name] = deque([run])
         state.held_turns.append(run.job.name)
+    elif run.cause is Cause.CATCHUP and queue[-1].cause is Cause.BACKFILL:
+        queue.insert(next(place for place, other in enumerate(queue) if other.cause is Cause.BACKFILL), run)
     else:
         queue.append(run)
 

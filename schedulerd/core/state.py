@@ -71,7 +71,7 @@ class Run:
     is_split: bool = False  # the list of ordinary subtasks is complete
     is_cancelled: bool = False
     is_killed: bool = False  # the cancel asked for KILL
-    is_held: bool = False  # a catch-up run waiting for its turn
+    is_held: bool = False  # a catch-up or backfill run waiting for its turn
     subtasks: dict[int, Subtask] = field(default_factory=dict)
     open_subtasks: int = 0  # ordinary ones that are not final
     reason: str = ""  # of the first subtask that did not succeed
@@ -88,6 +88,11 @@ class Run:
     def job(self) -> Job:
         """As it was when the run was fired."""
         return self.definition.job
+
+    @property
+    def is_aside(self) -> bool:
+        """A backfill run that has not had its turn: for overlap it is not there yet."""
+        return self.is_held and self.cause is Cause.BACKFILL
 
     @property
     def is_waiting(self) -> bool:
@@ -177,8 +182,13 @@ class State:
     )  # cache, dropped when a worker changes
     waiting: dict[tuple[str, ...], dict[str, Run]] = field(default_factory=dict)  # by requires
     cancelled: dict[str, Run] = field(default_factory=dict)  # cancelled runs that still have attempts
-    held: dict[str, deque[Run]] = field(default_factory=dict)  # catch-up runs by job, oldest first
+    held: dict[str, deque[Run]] = field(
+        default_factory=dict
+    )  # catch-up and backfill runs by job, as they came
     held_turns: deque[str] = field(default_factory=deque)  # jobs whose next catch-up run may start
+    backfill_width: dict[str, int] = field(
+        default_factory=dict
+    )  # by job: how many of its backfill runs may go at once; 1 unless it stands here
     next_release: float = 0.0  # mono
     fires: list[tuple[datetime, str]] = field(
         default_factory=list

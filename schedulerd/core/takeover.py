@@ -6,7 +6,7 @@ from schedulerd.core.firing import await_resume
 from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask, await_fire
 from schedulerd.core.trigger import next_fire
 from schedulerd.model.moment import Moment
-from schedulerd.model.run import AttemptState, Cause, OpenAttempt, OpenRun, OpenWork, SubtaskState
+from schedulerd.model.run import AttemptState, OpenAttempt, OpenRun, OpenWork, SubtaskState
 from schedulerd.protocol.timing import Timing
 
 _REASONS = {SubtaskState.FAILED: "exit"}
@@ -25,6 +25,7 @@ def rebuild(
     )
     state.next_beat = state.next_tick = state.next_release = now.mono
     state.removed = dict(work.removed)
+    state.backfill_width = dict(work.backfills)
     for row in work.jobs:
         entry = JobEntry(row.definition, row.first_seen, row.mark, row.anchor, row.pause)
         state.jobs[entry.job.name] = entry
@@ -79,8 +80,10 @@ def _reopen(state: State, found: OpenRun, now: Moment) -> None:
             run.pinned.setdefault(subtask.pinned, type(run.pending)()).append(subtask)
         else:
             run.pending.append(subtask)
-    if run.cause is Cause.CATCHUP and not run.subtasks and not run.is_split:
+    if run.cause in runs.HELD and not run.subtasks and not run.is_split:
         runs.hold(state, run)
+        if entry is not None and run.is_aside:
+            entry.open_runs.pop(run.id)
     else:
         state.enlist(run)
 

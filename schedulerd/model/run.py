@@ -184,4 +184,5 @@ class OpenWork(Struct, frozen=True, kw_only=True):
     jobs: tuple[JobRow, ...]
     runs: tuple[OpenRun, ...]  # oldest first
     next_fence: int
+    backfills: tuple[tuple[str, int], ...] = ()  # job -> how many of its backfill runs may go at once
     removed: tuple[tuple[str, datetime], ...] = ()  # jobs no longer in the table, with their high-water marks

@@ -1,23 +1,33 @@
 """`schedulerctl check`: job files read as the daemon reads them, every fault shown, no daemon needed."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from schedulerd.adapters.jobfiles import read_paths
+from schedulerd.hostkit import clock
 from schedulerd.offline.lint import warnings
 
 
 def check_paths(
-    paths: Sequence[Path], out: TextIO, *, defaults: Mapping[str, Any] | None = None, strict: bool = False
+    paths: Sequence[Path],
+    out: TextIO,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    strict: bool = False,
+    now: datetime | None = None,
 ) -> int:
     """Exit code: 0 = these files and directories are one good job table, 1 = not. Writes a line a fault, then a sum.
 
-    `defaults` is [defaults] of the settings. `strict`: warnings count as faults.
+    `defaults` is [defaults] of the settings. `strict`: warnings count as faults. `now`: from when on
+    changes of clocks are looked for; the present time by default.
     """
+    now = clock.utc_now() if now is None else now
     table = read_paths(paths, defaults)
     faults = [str(line) for line in sorted(table.lines)]
-    doubts = [text for name in sorted(table.definitions) for text in warnings(table.definitions[name])]
+    as_read = sorted(table.definitions.values(), key=lambda one: (one.origin.file, one.origin.line))
+    doubts = [text for definition in as_read for text in warnings(definition, now)]
     for text in faults + doubts:
         out.write(f"{text}\n")
     found = [_count(len(faults), "fault")] if faults else []

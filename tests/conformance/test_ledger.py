@@ -1,7 +1,7 @@
 """What every ledger must do, written against the Protocol alone; a further ledger joins by one line in `places`."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,9 +24,11 @@ from support.ledger_material import (
 
 from schedulerd.adapters.ledger.base import Ledger, LedgerReader
 from schedulerd.adapters.ledger.open import open_ledger, open_reader
+from schedulerd.core.backfill import Piece, RowSplit
 from schedulerd.core.effects import (
     Record,
     RecordAttempts,
+    RecordBackfill,
     RecordCancel,
     RecordEvent,
     RecordJobs,
@@ -819,3 +821,123 @@ def test_housekeeping_is_the_leaders(ledger: Ledger, place: Place) -> None:
     with pytest.raises(StaleEpoch):
         ledger.maintain(T0)
     other.close()
+
+
+# ---- the account of one fire time or run
+
+
+def test_the_account_of_a_skip_names_its_row_its_definition_and_the_pause(
+    ledger: Ledger, reader: LedgerReader, commit: Commit
+) -> None:
+    commit(
+        RecordJobs((job_row(),)),
+        RecordEvent(type="paused", time=at(0.5), job="backup", detail="by eva"),
+        RecordSkips((skip(1, 3, 3),)),
+        RecordEvent(type="resumed", time=at(3.5), job="backup", detail="by tom"),
+        RecordEvent(type="paused", time=at(9), job="backup", detail="by ada"),
+        RecordEvent(type="paused", time=at(0.7), job="other", detail="by bob"),
+    )
+    account = reader.fire_account("backup", at(2))
+    assert (account.reason, account.count, account.run_id) == ("paused", 3, None)
+    assert (account.first, account.last) == ("2026-11-23T02:01:00Z", "2026-11-23T02:03:00Z")
+    assert msgspec.json.decode(account.definition_json or b"", type=Definition) == definition()
+    assert account.paused is not None
+    assert account.paused.detail == "by eva"
+    assert account.resumed is not None
+    assert account.resumed.detail == "by tom"
+    assert account.counted_from == "2026-11-23T02:00:00Z"
+    nothing = reader.fire_account("backup", at(4))
+    assert (nothing.reason, nothing.first, nothing.count) == (None, None, 0)
+
+
+def test_the_account_of_a_fire_time_names_runs_that_were_open_and_who_led_next(
+    ledger: Ledger, reader: LedgerReader, commit: Commit
+) -> None:
+    run, later = new_run(1), new_run(9)
+    commit(RecordJobs((job_row(),)), RecordRuns((run, later)), close(run))
+    ledger.lead("there", 0, at(30))
+    assert reader.fire_account("backup", at(1)).run_id == run.id
+    assert reader.fire_account("backup", at(1.05)).open_runs == [run.id]
+    assert reader.fire_account("backup", at(2)).open_runs == []
+    assert reader.fire_account("backup", at(20)).open_runs == [later.id]
+    leadership = reader.fire_account("backup", at(20)).leadership
+    assert leadership is not None
+    assert (leadership.epoch, leadership.leader, leadership.since) == (2, "there", "2026-11-23T02:30:00Z")
+    assert reader.fire_account("backup", at(31)).leadership is None
+    assert reader.fire_account("unknown", at(1)).counted_from is None
+
+
+def test_the_account_of_a_run_has_its_definition_and_what_was_noted(
+    ledger: Ledger, reader: LedgerReader, commit: Commit
+) -> None:
+    run, other = new_run(1), new_run(2)
+    commit(
+        RecordJobs((job_row(),)),
+        RecordRuns((run, other)),
+        RecordEvent(type="cancelled", time=at(1), job="backup", run=run.id, detail="by eva"),
+        RecordEvent(type="cancelled", time=at(1), job="backup", run=other.id, detail="by tom"),
+    )
+    account = reader.run_account(run.id)
+    assert account is not None
+    assert account.detail == reader.run(run.id)
+    assert account.created_at == "2026-11-23T02:01:00.003000Z"
+    assert account.has_slot
+    assert [event.detail for event in account.events] == ["by eva"]
+    assert msgspec.json.decode(account.definition_json, type=Definition) == definition()
+    assert reader.run_account("backup@20200101T000000Z") is None
+
+
+# ---- room for backfilled runs
+
+
+def _split(
+    first: float, last: float, pieces: Sequence[Piece], taken: int, rest: float | None
+) -> RecordBackfill:
+    more = None if rest is None else at(rest)
+    split = RowSplit(first=at(first), last=at(last), pieces=tuple(pieces), taken=taken, rest=more)
+    return RecordBackfill("backup", 3, (split,))
+
+
+def test_a_range_that_grew_meanwhile_is_split_all_the_same(
+    ledger: Ledger, reader: LedgerReader, commit: Commit
+) -> None:
+    commit(
+        RecordJobs((job_row(mark=at(-1)),)), RecordSkips((skip(1, 5, 5),)), RecordMarks((("backup", at(5)),))
+    )
+    planned = _split(1, 5, [Piece(at(1), at(4), 4)], 1, 6)
+    commit(RecordSkips((skip(6, 8, 3),)))
+    commit(planned, RecordRuns((new_run(5),)))
+    found = [(row.first, row.last, row.count, row.run) for row in reader.slot_rows("backup", at(0), at(9))]
+    assert found == [
+        (at(1), at(4), 4, None),
+        (at(5), at(5), 1, new_run(5).id),
+        (at(6), at(8), 3, None),
+    ]
+    assert [row.first for row in reader.slot_rows("backup", at(3), at(5))] == [at(1), at(5)]
+    assert ledger.load().backfills == (("backup", 3),)
+
+
+@pytest.mark.parametrize(
+    "planned",
+    [
+        _split(1, 5, [Piece(at(1), at(4), 4)], 1, 6),  # the row ends at 4
+        _split(2, 3, [], 2, None),  # no row begins at 2
+        _split(1, 4, [Piece(at(1), at(1), 1)], 1, None),  # two would be lost
+        _split(1, 4, [Piece(at(1), at(3), 3)], 2, 4),  # one too many
+    ],
+)
+def test_a_split_that_does_not_fit_changes_nothing(
+    planned: RecordBackfill, reader: LedgerReader, commit: Commit
+) -> None:
+    commit(RecordJobs((job_row(),)), RecordSkips((skip(1, 4, 4),)))
+    with pytest.raises(LedgerContentError):
+        commit(planned)
+    assert [(row.first, row.last, row.count) for row in reader.slot_rows("backup", at(0), at(9))] == [
+        (at(1), at(4), 4)
+    ]
+
+
+def test_a_removed_job_forgets_how_many_may_go_at_once(ledger: Ledger, commit: Commit) -> None:
+    commit(RecordJobs((job_row(),)), RecordBackfill("backup", 3, ()))
+    commit(RecordRemovals(("backup",)))
+    assert ledger.load().backfills == ()

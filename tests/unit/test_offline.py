@@ -35,6 +35,14 @@ def test_check_shows_every_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 1
 
 
+def test_check_shows_every_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    out = io.StringIO()
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    assert check_paths([Path("lint.toml")], out, now=now) == 0
+    assert out.getvalue() == Path("lint.txt").read_text(encoding="utf-8")
+
+
 def test_several_paths_are_one_table(tmp_path: Path) -> None:
     write(tmp_path, a="[job.x]\nargv = ['x']", b="[job.x]\nargv = ['x']")
     a, b = tmp_path / "a.toml", tmp_path / "b.toml"
@@ -73,7 +81,10 @@ def test_a_step_wider_than_its_range_is_a_warning(tmp_path: Path, schedule: str,
 
 
 def test_usual_steps_are_no_warning(tmp_path: Path) -> None:
-    write(tmp_path, a="[job.x]\nargv = ['x']\nschedule = ['*/30 8-18/2 1-31/30 * MON-FRI', '@hourly']")
+    write(
+        tmp_path,
+        a="[job.x]\nargv = ['x']\nschedule = ['*/30 8-18/2 1-31/30 */3 ?', '0 4 * * MON-FRI', '@hourly']",
+    )
     assert check(tmp_path, strict=True) == (0, "1 job in 1 file: ok\n")
 
 

@@ -47,6 +47,7 @@ SELECT n, id, job, version, cause, fire_time, has_slot, created_at, nominal, env
     is_split, cancelled_by IS NOT NULL
 FROM runs WHERE finished_at IS NULL ORDER BY n
 """
+_BACKFILLS = "SELECT job, max_parallel FROM backfills"
 _SUBTASKS = "SELECT idx, item, state, pinned FROM subtasks WHERE run = ? ORDER BY idx"
 _ATTEMPTS = """
 SELECT subtask, number, worker, worker_name, nonce, epoch, fence, assigned_at, state, started_at
@@ -67,6 +68,7 @@ def load(connection: sqlite3.Connection) -> OpenWork:
         jobs=tuple(_job(row, definitions) for row in connection.execute(_JOBS)),
         runs=tuple(_run(connection, row, definitions) for row in connection.execute(_RUNS).fetchall()),
         next_fence=next_fence,
+        backfills=tuple((job, width) for job, width in connection.execute(_BACKFILLS)),
         removed=tuple((job, instant(mark)) for job, mark in connection.execute(_REMOVED)),
     )
 

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from schedulerd.adapters.ledger.rows import decoded, micros, text, text_or_none
+from schedulerd.adapters.ledger.sqlite_account import EVENT, event, fire_account, run_account
+from schedulerd.adapters.ledger.sqlite_backfill import slot_rows
 from schedulerd.adapters.ledger.sqlite_detail import attempt_outputs, subtasks_of
 from schedulerd.adapters.ledger.sqlite_file import open_reader, translated
 from schedulerd.adapters.ledger.sqlite_slots import slots_page
+from schedulerd.core.backfill import SlotRow
 from schedulerd.errors import CommandError
 from schedulerd.protocol import api_types as shapes
+from schedulerd.protocol.api_accounts import FireAccount, RunAccount
 from schedulerd.protocol.ids import manual_run_ending
 
 _JOB = """
@@ -32,7 +36,6 @@ SELECT n, id, job, fire_time, cause, state, created_at, started_at, finished_at,
     reason, parent, nominal
 FROM runs
 """
-_EVENT = "SELECT seq, time, type, job, run, subtask, attempt, worker, epoch, detail FROM events"
 
 # Causes whose fire time was promised by a schedule, so that a start can be late.
 _PROMISED = ("schedule", "catchup")
@@ -76,17 +79,7 @@ class SqliteReader:
     def run(self, run: str) -> shapes.RunDetail | None:
         """One run with its subtasks, attempts and the last part of what they wrote."""
         with self._reading("reading a run"):
-            row = self._connection.execute(f"{_RUN} WHERE id = ?", (run,)).fetchone()
-            if row is None:
-                return None
-            result = self._connection.execute(
-                "SELECT result FROM results WHERE run = ?", (row[0],)
-            ).fetchone()
-            return shapes.RunDetail(
-                **_run(row),
-                subtasks_detail=subtasks_of(self._connection, row[0], run),
-                result=None if result is None else decoded(result[0]),
-            )
+            return self._detail(run)
 
     def run_ids(self, prefix: str, limit: int) -> list[str]:
         """Up to `limit` run ids that begin with `prefix`, sorted."""
@@ -108,9 +101,9 @@ class SqliteReader:
         before = before_seq if before_seq > 0 else 1 << 62
         with self._reading("listing events"):
             rows = self._connection.execute(
-                f"{_EVENT} WHERE seq < ? ORDER BY seq DESC LIMIT ?", (before, limit)
+                f"{EVENT} WHERE seq < ? ORDER BY seq DESC LIMIT ?", (before, limit)
             )
-            return [_event(row) for row in rows]
+            return [event(row) for row in rows]
 
     def output(self, run: str, subtask: int | None) -> list[shapes.AttemptOutput]:
         """What the attempts of a run wrote, by subtask and number; all subtasks for None, none for an unknown run."""
@@ -137,10 +130,37 @@ class SqliteReader:
             ).fetchone()
             return row is not None
 
+    def slot_rows(self, job: str, first: datetime, last: datetime) -> list[SlotRow]:
+        """Every row of the job's account that touches first..last, ascending, as it stands."""
+        with self._reading("reading slots"):
+            return slot_rows(self._connection, job, micros(first), micros(last))
+
+    def fire_account(self, job: str, fire_time: datetime) -> FireAccount:
+        """What is known about that instant of the job."""
+        with self._reading("reading the account of a fire time"):
+            return fire_account(self._connection, job, micros(fire_time))
+
+    def run_account(self, run: str) -> RunAccount | None:
+        """One run with what was noted about it."""
+        with self._reading("reading the account of a run"):
+            detail = self._detail(run)
+            return None if detail is None else run_account(self._connection, detail)
+
     def close(self) -> None:
         """Release the file."""
         with translated(self._path, "closing the ledger"):
             self._connection.close()
+
+    def _detail(self, run: str) -> shapes.RunDetail | None:
+        row = self._connection.execute(f"{_RUN} WHERE id = ?", (run,)).fetchone()
+        if row is None:
+            return None
+        result = self._connection.execute("SELECT result FROM results WHERE run = ?", (row[0],)).fetchone()
+        return shapes.RunDetail(
+            **_run(row),
+            subtasks_detail=subtasks_of(self._connection, row[0], run),
+            result=None if result is None else decoded(result[0]),
+        )
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[None]:
@@ -247,19 +267,3 @@ def _run(row: tuple[Any, ...]) -> dict[str, Any]:
         "parent": parent,
         "nominal": nominal,
     }
-
-
-def _event(row: tuple[Any, ...]) -> shapes.Event:
-    seq, time, type, job, run, subtask, attempt, worker, epoch, detail = row
-    return shapes.Event(
-        seq=seq,
-        time=text(time),
-        type=type,
-        job=job,
-        run=run,
-        subtask=subtask,
-        attempt=attempt,
-        worker=worker,
-        epoch=epoch,
-        detail=detail,
-    )

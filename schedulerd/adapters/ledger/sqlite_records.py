@@ -9,6 +9,7 @@ from schedulerd.adapters.ledger.sqlite_attempts import (
     record_subtask_states,
     record_subtasks,
 )
+from schedulerd.adapters.ledger.sqlite_backfill import record_backfill
 from schedulerd.adapters.ledger.sqlite_batch import Batch
 from schedulerd.adapters.ledger.sqlite_outcomes import record_late_results, record_outcomes, record_started
 from schedulerd.adapters.ledger.sqlite_runs import close_run, record_cancel, record_runs, record_skips
@@ -17,6 +18,7 @@ from schedulerd.core.effects import (
     CloseRun,
     Record,
     RecordAttempts,
+    RecordBackfill,
     RecordCancel,
     RecordEvent,
     RecordJobs,
@@ -53,6 +55,7 @@ WRITERS: dict[type[Any], Callable[[Batch, Any], None]] = {
     RecordPause: record_pause,
     RecordMarks: record_marks,
     RecordSkips: record_skips,
+    RecordBackfill: record_backfill,
     RecordRuns: record_runs,
     RecordSubtasks: record_subtasks,
     RecordAttempts: record_attempts,

@@ -40,6 +40,7 @@ def record_removals(batch: Batch, record: RecordRemovals) -> None:
     """The rows of these jobs and their pauses go; definitions, runs and slots stay."""
     names = [(name,) for name in record.jobs]
     batch.write("DELETE FROM pauses WHERE job = ?", names)
+    batch.write("DELETE FROM backfills WHERE job = ?", names)
     batch.write("DELETE FROM jobs WHERE name = ?", names)
 
 

@@ -32,6 +32,11 @@ def time_text(instant: datetime | None) -> str | None:
     return None if instant is None else rfc3339(instant)
 
 
+def rounded(length: timedelta) -> str:
+    """A stretch of time to the second: `3m20s`."""
+    return format_duration(timedelta(seconds=round(length.total_seconds())))
+
+
 def read_time(text: str, name: str) -> datetime:
     """The instant in RFC 3339 text with an offset. Raises CommandError invalid, naming the parameter."""
     try:

@@ -172,7 +172,8 @@ def slots_verb(session: Session, job: str, limit: int) -> None:
             ]
             for slot in items
         ]
-        show_table(_SLOT_COLUMNS, rows, is_wide=session.is_wide, empty=f"{name} has not had a fire time yet")
+        is_wide = session.is_wide or any(slot["nominal"] for slot in items)
+        show_table(_SLOT_COLUMNS, rows, is_wide=is_wide, empty=f"{name} has not had a fire time yet")
 
     session.show_list(found, "fire_time", table)
 

@@ -1,0 +1,100 @@
+"""What `why` asks of a SQLite ledger: the row of one fire time, who was open then, what was noted about a run.
+
+Reads only, in the caller's transaction. What it means is said elsewhere.
+"""
+
+import sqlite3
+from typing import Any
+
+from schedulerd.adapters.ledger.rows import text
+from schedulerd.protocol import api_accounts as accounts
+from schedulerd.protocol import api_types as shapes
+
+EVENT = "SELECT seq, time, type, job, run, subtask, attempt, worker, epoch, detail FROM events"
+_OPEN_SHOWN = 10
+_EVENTS_SHOWN = 200
+
+_SLOT = """
+SELECT s.first, s.last, s.count, s.reason, runs.id, CAST(d.document AS BLOB)
+FROM slots AS s LEFT JOIN runs ON runs.n = s.run LEFT JOIN definitions AS d ON d.job = s.job AND d.version = s.version
+WHERE s.job = ? AND s.first <= ? ORDER BY s.first DESC LIMIT 1
+"""
+_OPEN = """
+SELECT id FROM runs WHERE job = ?1 AND created_at <= ?2 AND coalesce(finished_at, ?2) >= ?2 AND fire_time <> ?2
+ORDER BY n LIMIT ?3
+"""
+_RUN = """
+SELECT r.created_at, r.has_slot, r.asked_by, CAST(d.document AS BLOB), r.job
+FROM runs AS r JOIN definitions AS d ON d.job = r.job AND d.version = r.version WHERE r.id = ?
+"""
+
+
+def fire_account(connection: sqlite3.Connection, job: str, at: int) -> accounts.FireAccount:
+    """Everything about the instant `at` (microseconds) of a job; empty where nothing is known."""
+    facts: dict[str, Any] = {}
+    row = connection.execute(_SLOT, (job, at)).fetchone()
+    if row is not None and row[1] >= at:
+        first, last, count, reason, run, document = row
+        facts = {"first": text(first), "last": text(last), "count": count, "reason": reason}
+        facts |= {"run_id": run, "definition_json": document}
+    counted = connection.execute("SELECT counted_from FROM jobs WHERE name = ?", (job,)).fetchone()
+    epoch = connection.execute(
+        "SELECT epoch, leader, since FROM epochs WHERE since >= ? ORDER BY epoch LIMIT 1", (at,)
+    ).fetchone()
+    paused = _newest(connection, "type = 'paused' AND time <= ?2 ORDER BY time DESC, seq DESC", (job, at))
+    resumed = None
+    if paused is not None:
+        later = (
+            "type = 'resumed' AND time >= (SELECT time FROM events WHERE seq = ?2) AND seq > ?2 ORDER BY time"
+        )
+        resumed = _newest(connection, later, (job, paused.seq))
+    return accounts.FireAccount(
+        **facts,
+        counted_from=None if counted is None else text(counted[0]),
+        paused=paused,
+        resumed=resumed,
+        open_runs=[run for (run,) in connection.execute(_OPEN, (job, at, _OPEN_SHOWN))],
+        leadership=None
+        if epoch is None
+        else accounts.Leadership(epoch=epoch[0], leader=epoch[1], since=text(epoch[2])),
+    )
+
+
+def run_account(connection: sqlite3.Connection, detail: shapes.RunDetail) -> accounts.RunAccount:
+    """What the ledger knows about a recorded run besides `detail`."""
+    created_at, has_slot, asked_by, document, job = connection.execute(_RUN, (detail.id,)).fetchone()
+    rows = connection.execute(
+        f"{EVENT} WHERE job = ? AND run = ? ORDER BY seq LIMIT ?", (job, detail.id, _EVENTS_SHOWN)
+    )
+    return accounts.RunAccount(
+        detail=detail,
+        created_at=text(created_at),
+        has_slot=bool(has_slot),
+        asked_by=asked_by,
+        definition_json=document,
+        events=[event(row) for row in rows],
+    )
+
+
+def event(row: tuple[Any, ...]) -> shapes.Event:
+    """An event from a row of EVENT."""
+    seq, time, type, job, run, subtask, attempt, worker, epoch, detail = row
+    return shapes.Event(
+        seq=seq,
+        time=text(time),
+        type=type,
+        job=job,
+        run=run,
+        subtask=subtask,
+        attempt=attempt,
+        worker=worker,
+        epoch=epoch,
+        detail=detail,
+    )
+
+
+def _newest(
+    connection: sqlite3.Connection, condition: str, values: tuple[object, ...]
+) -> shapes.Event | None:
+    row = connection.execute(f"{EVENT} WHERE job = ?1 AND {condition} LIMIT 1", values).fetchone()
+    return None if row is None else event(row)
