@@ -4,14 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SEEDS  ?= 5000
+WINDOWS ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim bench lint lock clean
+.PHONY: help run test sim cron bench lint lock clean
 
 help:
 	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
 	@echo 'make test [ARGS=...]   all tests, with a real Consul; ARGS goes to pytest'
 	@echo 'make sim [SEEDS=5000]  the simulator with more seeds'
+	@echo 'make cron [WINDOWS=20000]  fire times: every transition of every zone, 25 x WINDOWS random comparisons'
 	@echo 'make bench             figures, one line of JSON each'
 	@echo 'make lint              ruff, mypy and the import contracts'
 	@echo 'make lock              choose all versions anew and write requirements.lock'
@@ -26,6 +28,10 @@ test: $(READY)
 
 sim: $(READY)
 	@exec $(BIN)/python -m pytest tests/simulation --seeds=$(SEEDS) $(ARGS)
+
+cron: $(READY)
+	@FIRE_TIMES_EXAMPLES=$(WINDOWS) EVERY_TRANSITION=1 exec $(BIN)/python -m pytest tests/properties/test_fire_times.py \
+	    tests/properties/test_transitions.py tests/properties/test_search_bound.py tests/properties/test_cronsim.py $(ARGS)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench

@@ -90,7 +90,7 @@ def parse_every(expression: str) -> timedelta | None:
     period_ms = sum(float(piece[1]) * _UNIT_MS[piece[2]] for piece in pieces)
     if not 1000 <= period_ms <= 100 * 366 * 86_400_000:
         problem = f'the period "{text}" is not between one second and a hundred years'
-        raise CronError(problem, expression=expression, offset=at)
+        raise CronError(problem, expression=expression, offset=at, hint='like "90s" or "1h30m"')
     return timedelta(milliseconds=period_ms)
 
 
@@ -103,7 +103,8 @@ def has_hash(expression: str) -> bool:
 @lru_cache(maxsize=1 << 17)
 def _parse(expression: str, name: str) -> CronTimes:
     if len(expression) > _LONGEST:
-        raise CronError(f"an expression of {len(expression)} characters, expected at most {_LONGEST}")
+        problem = f"an expression of {len(expression)} characters, expected at most {_LONGEST}"
+        raise CronError(problem, hint="split it into a list of expressions")
     text = _without_macro(expression)
     words = list(_WORD.finditer(text))
     _check_count(expression, words)
@@ -163,7 +164,7 @@ def _without_macro(expression: str) -> str:
 
 
 def _check_count(expression: str, words: list[re.Match[str]]) -> None:
-    """Refuses whatever has not five or six  Raises CronError."""
+    """Refuses whatever has not five or six fields. Raises CronError."""
     if words and "=" in words[0][0] and words[0][0].upper().startswith(("TZ=", "CRON_TZ=")):
         found = words[0][0].split("=", 1)[1]
         raise CronError(

@@ -29,17 +29,26 @@ class Field(Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()  # names[i] means low + i
     hash_high: int | None = None  # where a bare `H` ends; None = high
     takes_question: bool = False
+    beyond: str  # what to write instead of a value that is out of range
 
 
-SECOND = Field(label="second", low=0, high=59)
-MINUTE = Field(label="minute", low=0, high=59)
-HOUR = Field(label="hour", low=0, high=23)
-DAY = Field(label="day of month", low=1, high=31, hash_high=28, takes_question=True)
+SECOND = Field(label="second", low=0, high=59, beyond='the full minute is "0"')
+MINUTE = Field(label="minute", low=0, high=59, beyond='the full hour is "0"')
+HOUR = Field(label="hour", low=0, high=23, beyond='midnight is "0"')
+DAY = Field(
+    label="day of month",
+    low=1,
+    high=31,
+    hash_high=28,
+    takes_question=True,
+    beyond='the first day is "1", the last is "L"',
+)
 MONTH = Field(
     label="month",
     low=1,
     high=12,
     names=("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"),
+    beyond='January is "1", December is "12"',
 )
 WEEKDAY = Field(
     label="weekday",
@@ -48,6 +57,7 @@ WEEKDAY = Field(
     names=("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"),
     hash_high=6,
     takes_question=True,
+    beyond='Sunday is "0" or "7", Saturday is "6"',
 )
 
 
@@ -67,7 +77,7 @@ def value_of(field: Field, text: str, offset: int) -> int:
     if text.isdigit():
         value = int(text)
         if not field.low <= value <= field.high:
-            raise Refused(f'{field.label} "{text}" is not in {field.low}-{field.high}', "", offset)
+            raise Refused(f'{field.label} "{text}" is not in {field.low}-{field.high}', field.beyond, offset)
         return value
     if text.upper() in field.names:
         return field.low + field.names.index(text.upper())
@@ -77,20 +87,26 @@ def value_of(field: Field, text: str, offset: int) -> int:
             letter_hint(field, text),
             offset,
         )
-    near = difflib.get_close_matches(text.upper()[:3], field.names, n=1)
-    hint = f'write "{near[0]}"' if near else "names are " + ", ".join(field.names)
-    raise Refused(f'{field.label} "{text}" is neither a number nor a three-letter name', hint, offset)
+    problem = f'{field.label} "{text}" is neither a number nor a three-letter name'
+    raise Refused(problem, letter_hint(field, text), offset)
 
 
 def letter_hint(field: Field, element: str) -> str:
-    """What to say when an `L`, `W` or `#` stands in a field that has none."""
+    """What to write instead of an element that has no form of the grammar; letters point to what was meant."""
     letters = element.upper()
+    if re.search(r"(?<![A-Z])H(?![A-Z])", letters):
+        return 'the forms of H are "H", "H/15", "H(0-29)" and "H(0-29)/10"'
     if field is not DAY and re.fullmatch(r"L?(-?\d+)?W", letters):
         return "W belongs into day of month"
-    if ("L" in letters or "#" in letters) and field is not WEEKDAY:
-        return (
-            "L and # belong into day of month and weekday"
-            if field is not DAY
-            else "weekdays are the last field"
-        )
-    return ""
+    if field is DAY and ("#" in letters or re.fullmatch(r"(\d+|[A-Z]{3})L|L(\d+|[A-Z]{3})", letters)):
+        return "weekdays are the last field"
+    if field is DAY and re.search(r"(?<![A-Z])[LW]+(?![A-Z])", letters):
+        return 'L and W take no range and no step: "L", "L-3", "LW" or "15W"'
+    if field is WEEKDAY and re.search(r"(?<![A-Z])L|L(?![A-Z])", letters):
+        return 'L takes one weekday: "5L", several are "1L,5L"'
+    if re.search(r"(?<![A-Z])L|L(?![A-Z])|#", letters) and element not in field.names:
+        return "L and # belong into day of month and weekday"
+    if field.names and letters.isalpha():
+        near = difflib.get_close_matches(letters[:3], field.names, n=1)
+        return f'write "{near[0]}"' if near else "names are " + ", ".join(field.names)
+    return f'like "{field.low}", "{field.low}-{field.high}" or "*/2"'

@@ -214,10 +214,13 @@ def _special_weekday(element: str) -> SpecialDay | None:
 def _junk(field: Field, element: str) -> Refused:
     """The refusal of what has no form of the grammar at all."""
     if element.startswith("-"):
-        return Refused(f'{field.label}: "{element}" begins with "-"; there are no negative values')
+        return Refused(
+            f'{field.label}: "{element}" begins with "-"; there are no negative values', field.beyond
+        )
     if element.startswith("/"):
         return Refused(f'{field.label}: "{element}" has a step of nothing', f'write "*{element}"')
     if any(not " " < letter <= "~" for letter in element):
-        return Refused(f"{field.label}: {element!a} holds a character that is not plain ASCII")
+        problem = f"{field.label}: {element!a} holds a character that is not plain ASCII"
+        return Refused(problem, f'write it with ASCII digits and letters, like "{field.low}"')
     shape = f"expected *, a value in {field.low}-{field.high}, a range A-B, a step */N, or a list of them"
     return Refused(f'{field.label}: "{element}" is not understood, {shape}', letter_hint(field, element))

@@ -1,24 +1,54 @@
 """A second opinion on fire times: walks every minute (or second) of real time and asks what the clock shows.
 
-Slow and plain on purpose. Reads expressions by itself, knows the rules and nothing of how schedulerd searches. `H`,
-macros and refusals are beyond it: give it expressions that are legal.
+Slow and plain on purpose. Reads expressions by itself, knows the rules and nothing of how schedulerd searches. Macros
+are written out and `H` is worked out from its definition; refusals are beyond it: give it expressions that are legal.
 """
 
 import calendar
+import hashlib
+import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 WEEKDAYS = {name.lower(): (number + 1) % 7 for number, name in enumerate(calendar.day_abbr)}
+MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+# what each place is called in the hash of `H`, and the lowest and highest value that `H` alone may take
+HASHED = [
+    ("second", 0, 59, 59),
+    ("minute", 0, 59, 59),
+    ("hour", 0, 23, 23),
+    ("day of month", 1, 28, 31),
+    ("month", 1, 12, 12),
+    ("weekday", 0, 6, 7),
+]
 
 
-def enumerate_fires(expression: str, timezone: str, after: datetime, until: datetime) -> list[datetime]:
-    """Every fire time in (after, until], UTC, by looking at each instant between them."""
-    fields = expression.split()
-    if len(fields) == 5:
-        fields.insert(0, "0")
+class Look(NamedTuple):
+    """What the clock of a zone shows at one instant."""
+
+    instant: datetime  # UTC
+    wall: datetime  # naive
+    is_second_pass: bool
+    gone: tuple[datetime, ...]  # walls that a jump of at most three hours skipped right before
+
+
+def enumerate_fires(
+    expression: str, timezone: str, after: datetime, until: datetime, name: str = ""
+) -> list[datetime]:
+    """Every fire time in (after, until], UTC, by looking at each instant between them; `name` is for `H`."""
+    fields = written_out(expression, name)
     second, minute, hour = fields[:3]
     seconds, minutes, hours = numbers(second, 0, 59), numbers(minute, 0, 59), numbers(hour, 0, 23)
     day_fields = (fields[3], fields[4], fields[5])
@@ -32,22 +62,32 @@ def enumerate_fires(expression: str, timezone: str, after: datetime, until: date
         )
 
     is_fixed = minute[0] != "*" and hour[0] != "*"
-    zone = ZoneInfo(timezone)
-    step = _step(zone, after, until, whole_minutes=seconds == {0})
     found = []
-    start = after.replace(second=0, microsecond=0)
+    for look in looks(timezone, after.replace(second=0, microsecond=0), until, whole_minutes=seconds == {0}):
+        fires = shows(look.wall) and not (is_fixed and look.is_second_pass)
+        if is_fixed and look.gone:
+            fires = fires or any(shows(wall) for wall in look.gone)
+        if fires and look.instant > after:
+            found.append(look.instant)
+    return found
+
+
+@lru_cache(maxsize=8)
+def looks(timezone: str, start: datetime, until: datetime, *, whole_minutes: bool) -> tuple[Look, ...]:
+    """What the clock shows at each minute (or second) of (start, until]."""
+    zone = ZoneInfo(timezone)
+    step = _step(zone, start, until, whole_minutes=whole_minutes)
     before = start.astimezone(zone).replace(tzinfo=None)
+    found = []
     for instant in _walk(start, until, step):
         local = instant.astimezone(zone)
         wall = local.replace(tzinfo=None, fold=0)
-        skipped = wall - before - step
-        fires = shows(wall) and not (is_fixed and local.fold == 1)
-        if is_fixed and timedelta(0) < skipped <= timedelta(hours=3):
-            fires = fires or any(shows(gone) for gone in _walk(before, wall - timedelta(seconds=1), step))
-        if fires and instant > after:
-            found.append(instant)
+        gone: tuple[datetime, ...] = ()
+        if timedelta(0) < wall - before - step <= timedelta(hours=3):
+            gone = tuple(_walk(before, wall - timedelta(seconds=1), step))
+        found.append(Look(instant, wall, local.fold == 1, gone))
         before = wall
-    return found
+    return tuple(found)
 
 
 def _walk(start: datetime, until: datetime, step: timedelta) -> Iterator[datetime]:
@@ -63,10 +103,37 @@ def _step(zone: ZoneInfo, after: datetime, until: datetime, *, whole_minutes: bo
     return timedelta(minutes=1) if whole_minutes and even else timedelta(seconds=1)
 
 
+@lru_cache(maxsize=10_000)
+def written_out(expression: str, name: str) -> tuple[str, ...]:
+    """The six fields, seconds first, with macros replaced and every `H` a number or range."""
+    fields = MACROS.get(expression.strip().lower(), expression).split()
+    if len(fields) == 5:
+        fields.insert(0, "0")
+    return tuple(
+        ",".join(_without_hash(place, name, *HASHED[at]) for place in field.split(","))
+        for at, field in enumerate(fields)
+    )
+
+
+def _without_hash(place: str, name: str, label: str, low: int, alone: int, high: int) -> str:
+    """`H` is low + hash mod the number of values; with a step it chooses where in the first step to begin."""
+    match = re.fullmatch(r"h(?:\((\d+)-(\d+)\))?(?:/(\d+))?", place.lower())
+    if match is None:
+        return place
+    first, last = (int(match[1]), int(match[2])) if match[1] else (low, alone)
+    digest = hashlib.sha256(f"{name}\0{label}".encode()).digest()
+    chosen = int.from_bytes(digest[:8], "big")
+    if match[3] is None:
+        return str(first + chosen % (last - first + 1))
+    step = int(match[3])
+    start = first + chosen % min(step, last - first + 1)
+    return ",".join(str(value) for value in range(start, last + 1, step))
+
+
 @lru_cache(maxsize=100_000)
 def day_matches(day: date, day_of_month: str, month: str, weekday: str) -> bool:
     """Whether the three date fields name `day`."""
-    if day.month not in numbers(month, 1, 12, MONTHS):
+    if day.month not in numbers(month, 1, 12, "month"):
         return False
     by_day = any(_is_day(day, place) for place in day_of_month.split(","))
     by_weekday = any(_is_weekday(day, place) for place in weekday.split(","))
@@ -100,12 +167,13 @@ def _is_weekday(day: date, place: str) -> bool:
         return today == _number(which, WEEKDAYS) % 7 and nth
     if "l" in place:
         return today == _number(place.replace("l", ""), WEEKDAYS) % 7 and day.day + 7 > length
-    return today in {number % 7 for number in numbers(place, 0, 7, WEEKDAYS)}
+    return today in {number % 7 for number in numbers(place, 0, 7, "weekday")}
 
 
-def numbers(text: str, low: int, high: int, names: dict[str, int] | None = None) -> set[int]:
-    """The numbers a plain field names."""
-    known = names or {}
+@lru_cache(maxsize=10_000)
+def numbers(text: str, low: int, high: int, names: str = "") -> frozenset[int]:
+    """The numbers a plain field names; `names` says which names it may use."""
+    known = {"month": MONTHS, "weekday": WEEKDAYS}.get(names, {})
     found: set[int] = set()
     for place in text.lower().split(","):
         base, _, step = place.partition("/")
@@ -116,7 +184,7 @@ def numbers(text: str, low: int, high: int, names: dict[str, int] | None = None)
             start = _number(first, known)
             end = _number(last, known) if dash else (high if step else start)
         found |= {n for n in range(start, end + 1) if (n - start) % int(step or 1) == 0}
-    return found
+    return frozenset(found)
 
 
 def _number(text: str, names: dict[str, int]) -> int:
