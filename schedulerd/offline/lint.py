@@ -21,7 +21,7 @@ def warnings(definition: Definition) -> Iterator[str]:
     job = definition.job
     for expression in job.trigger.expressions if isinstance(job.trigger, Cron) else ():
         for text in _wide_steps(expression):
-            place = definition.source.get("schedule", definition.origin.text)
+            place = definition.sources.get("schedule", definition.origin.text)
             yield f"{place}: schedule: warning: {text}"
 
 

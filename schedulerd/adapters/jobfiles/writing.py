@@ -56,9 +56,9 @@ def to_document(job: model.Job, *, effective: bool = False) -> dict[str, Any]:
 
 
 def effective_sources(definition: model.Definition) -> dict[str, str]:
-    """Where the value of each key of the job came from; `Definition.source` leaves out what is built in."""
+    """Where the value of each key of the job came from; `Definition.sources` leaves out what is built in."""
     document = to_document(definition.job, effective=True)
-    return dict.fromkeys(document, BUILT_IN) | definition.source
+    return dict.fromkeys(document, BUILT_IN) | definition.sources
 
 
 def to_toml(definition: model.Definition) -> str:
