@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec.structs import force_setattr
 
-from schedulerd.model.job import At, Definition, Job, Line, Manual, Script
+from schedulerd.model.job import Argv, At, Definition, Job, Line, Manual, Script
 
-# Those that many jobs have in common; names, texts and arguments hardly repeat.
+# Those that many jobs have in common; names and texts hardly repeat.
 _OFTEN_EQUAL = (
     "timezone",
     "tags",
@@ -43,11 +43,13 @@ class Sharing:
                 force_setattr(job, "trigger", one("trigger", job.trigger, job.trigger))
             if isinstance(job.work, Line | Script):
                 force_setattr(job.work, "shell", one("shell", job.work.shell, job.work.shell))
-            if job.env:
-                force_setattr(job, "env", one("env", tuple(job.env.items()), job.env))
-            if definition.source:
-                source = one("source", tuple(definition.source.items()), definition.source)
-                force_setattr(definition, "source", source)
+            if isinstance(job.work, Argv):
+                words = tuple([one("word", word, word) for word in job.work.argv])
+                force_setattr(job.work, "argv", words)
+            force_setattr(job, "env", one("env", tuple(job.env.items()), job.env))
+            force_setattr(
+                definition, "source", one("source", tuple(definition.source.items()), definition.source)
+            )
             force_setattr(
                 definition, "lines", one("lines", tuple(definition.lines.items()), definition.lines)
             )
