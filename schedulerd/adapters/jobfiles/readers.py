@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
@@ -19,11 +19,12 @@ import msgspec
 from schedulerd.adapters.jobfiles.reading import FileJobs, Request, read_jobs
 from schedulerd.model.sharing import Sharing
 
-WORTH_HELPERS = 2_000_000  # characters to be read; starting a helper costs as much as reading half of it
+WORTH_HELPERS = 2_000_000  # bytes to be read; starting a helper costs as much as reading half of it
 MAX_HELPERS = 8
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(FileJobs).decode
+_decode_request = msgspec.msgpack.Decoder(Request).decode
 log = logging.getLogger(__name__)
 
 
@@ -42,31 +43,46 @@ class Known:
         self._jobs = {key: found for key, found in jobs.items() if not found.lines}
 
 
-def read_all(requests: Sequence[Request], known: Known | None = None) -> list[FileJobs]:
+def read_all(requests: Iterable[Request], known: Known | None = None) -> list[FileJobs]:
     """The answer to each request, in order. Only those that `known` does not hold are read."""
     known = Known() if known is None else known
-    keys = [hashlib.sha256(_encode(request)).digest() for request in requests]
-    found = [known.find(key) for key in keys]
-    waiting = deque(place for place, jobs in enumerate(found) if jobs is None)
-    new = list(waiting)
-    if sum(len(requests[place].text) for place in waiting) >= WORTH_HELPERS:
-        _read_by_helpers(requests, waiting, found)
-    sharing = Sharing()
-    for place in new:
-        jobs = found[place]
-        if jobs is None:
-            jobs = found[place] = read_jobs(requests[place])
-        sharing.share(jobs.definitions)
-    answers = [jobs for jobs in found if jobs is not None]
+    keys: list[bytes] = []
+    work = _Work()
+    for place, request in enumerate(requests):
+        frame = _encode(request)
+        keys.append(hashlib.sha256(frame).digest())
+        work.found.append(known.find(keys[-1]))
+        if work.found[-1] is None:
+            work.waiting.append((place, frame))
+    if sum(len(frame) for _, frame in work.waiting) >= WORTH_HELPERS:
+        _read_by_helpers(work)
+    while work.waiting:
+        place, frame = work.waiting.popleft()
+        work.take(place, read_jobs(_decode_request(frame)))
+    answers = [jobs for jobs in work.found if jobs is not None]
     known.replace(dict(zip(keys, answers, strict=True)))
     return answers
 
 
-def _read_by_helpers(requests: Sequence[Request], waiting: deque[int], found: list[FileJobs | None]) -> None:
-    """Fill `found` at the places that wait; what a helper that fails leaves open is left to the caller."""
-    count = min(len(os.sched_getaffinity(0)), len(waiting), MAX_HELPERS)
+class _Work:
+    """What is read and what is not. Threads take from it and put into it one item at a time, which needs no lock."""
+
+    def __init__(self) -> None:
+        self.found: list[FileJobs | None] = []
+        self.waiting: deque[tuple[int, bytes]] = deque()
+        self._sharing = Sharing()
+
+    def take(self, place: int, jobs: FileJobs) -> None:
+        """The answer to the request at `place`."""
+        self._sharing.share(jobs.definitions)
+        self.found[place] = jobs
+
+
+def _read_by_helpers(work: _Work) -> None:
+    """Read what waits; what a helper that fails leaves open waits again."""
+    count = min(len(os.sched_getaffinity(0)), len(work.waiting), MAX_HELPERS)
     with ThreadPoolExecutor(count) as threads:
-        for helper in [threads.submit(_drive_helper, requests, waiting, found) for _ in range(count)]:
+        for helper in [threads.submit(_drive_helper, work) for _ in range(count)]:
             error = helper.exception()
             if isinstance(error, OSError | EOFError | msgspec.DecodeError):
                 log.warning("a helper that reads job files has failed: %s; its files are read here", error)
@@ -74,7 +90,7 @@ def _read_by_helpers(requests: Sequence[Request], waiting: deque[int], found: li
                 raise error
 
 
-def _drive_helper(requests: Sequence[Request], waiting: deque[int], found: list[FileJobs | None]) -> None:
+def _drive_helper(work: _Work) -> None:
     """One helper reads one file after another until none waits. Raises OSError, EOFError, DecodeError."""
     argv = [sys.executable, "-m", "schedulerd.adapters.jobfiles.helper"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as helper:
@@ -82,11 +98,15 @@ def _drive_helper(requests: Sequence[Request], waiting: deque[int], found: list[
         assert helper.stdout is not None
         while True:
             try:
-                place = waiting.popleft()
+                place, frame = work.waiting.popleft()
             except IndexError:
                 return
-            write_frame(helper.stdin, _encode(requests[place]))
-            found[place] = _decode(read_frame(helper.stdout))
+            try:
+                write_frame(helper.stdin, frame)
+                work.take(place, _decode(read_frame(helper.stdout)))
+            except BaseException:
+                work.waiting.append((place, frame))
+                raise
 
 
 def write_frame(file: IO[bytes], content: bytes) -> None:

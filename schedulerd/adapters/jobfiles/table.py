@@ -1,6 +1,6 @@
 """All job files together -> definitions, or every fault of every file with its place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,10 +38,27 @@ class Table:
 
     def read(self, found: Sequence[Found], settings: Layer | None, known: Known | None = None) -> None:
         """Add the jobs of these files; defaults come before the jobs they are for."""
+        readable: list[Found] = []
+        answers = read_all(self._requests(found, settings, readable), known)
+        for file, jobs in zip(readable, answers, strict=True):
+            self._add_jobs(file, jobs)
+
+    def add_unread(self, unread: Unread) -> None:
+        """A file that could not be read at all."""
+        self.lines.append(unread_line(unread))
+
+    def read_settings(self, defaults: Mapping[str, Any]) -> Layer:
+        """The defaults of the settings, whose faults have no line."""
+        layer, faults = read_layer(SETTINGS, dict(defaults), None)
+        self.lines.extend(settings_lines(faults))
+        return layer
+
+    def _requests(
+        self, found: Sequence[Found], settings: Layer | None, readable: list[Found]
+    ) -> Iterator[Request]:
+        """What has to be read for each file of jobs, one after another; `readable` gets the file."""
         layers: dict[tuple[str, ...], Defaults] = {}
         last = [] if settings is None else [_settings_text(settings)]
-        readable: list[Found] = []
-        requests: list[Request] = []
         for file in found:
             text = read_text(file)
             self.files += 1
@@ -61,19 +78,7 @@ class Table:
                 depths = range(len(file.folder), -1, -1)
                 near = [layers[file.folder[:depth]] for depth in depths if file.folder[:depth] in layers]
                 readable.append(file)
-                requests.append(Request(file.file, text, (*near, *last)))
-        for file, jobs in zip(readable, read_all(requests, known), strict=True):
-            self._add_jobs(file, jobs)
-
-    def add_unread(self, unread: Unread) -> None:
-        """A file that could not be read at all."""
-        self.lines.append(unread_line(unread))
-
-    def read_settings(self, defaults: Mapping[str, Any]) -> Layer:
-        """The defaults of the settings, whose faults have no line."""
-        layer, faults = read_layer(SETTINGS, dict(defaults), None)
-        self.lines.extend(settings_lines(faults))
-        return layer
+                yield Request(file.file, text, (*near, *last))
 
     def _is_right_toml(self, file: Found, text: str) -> bool:
         """Tells the faults of a file of defaults; those that are right hold in spite of the others."""
