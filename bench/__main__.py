@@ -1,6 +1,5 @@
 """`python -m bench [NAME ...]`: one line of JSON a figure. The machine is noisy: read medians, not single runs."""
 
-import json
 import os
 import select
 import statistics
@@ -8,17 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench import cron, due, size
 from bench.cluster import cluster
+from bench.report import show
 
 ROUNDS = 3
 NOOP_SUBTASKS = 20_000
 NOOP_SLOTS = 2_000
 PROCESSES = 2_000
-LATE_JOBS, LATE_SECONDS = 100, 30
-BURST_JOBS = 1_000
 
 
 def noop() -> None:
@@ -75,29 +73,6 @@ split = {{ shards = {PROCESSES} }}
     )
 
 
-def lateness() -> None:
-    """From fire time to the ledger's commit: 100 jobs a second over 30 s, then 1,000 jobs at one instant."""
-    base = (datetime.now(UTC) + timedelta(seconds=6)).replace(microsecond=0)
-    spread = []
-    for job in range(LATE_JOBS):
-        instants = [
-            (base + timedelta(seconds=second, microseconds=job * 10_000)).isoformat()
-            for second in range(LATE_SECONDS)
-        ]
-        times = ", ".join(instants)
-        spread.append(f'[job.late-{job}]\nargv = ["true"]\noverlap = "allow"\nat = [{times}]\n')
-    with cluster("\n".join(spread), workers=2, slots=500, module="bench.instant") as running:
-        running.log.wait_closed(LATE_JOBS * LATE_SECONDS, LATE_SECONDS + 60)
-        _show_lateness("lateness_100_jobs_a_second_ms", list(running.log.lateness.values()))
-    instant = (datetime.now(UTC) + timedelta(seconds=8)).replace(microsecond=0)
-    burst = "\n".join(
-        f'[job.burst-{job}]\nargv = ["true"]\nat = {instant.isoformat()}\n' for job in range(BURST_JOBS)
-    )
-    with cluster(burst, workers=2, slots=500, module="bench.instant") as running:
-        running.log.wait_closed(BURST_JOBS, 60)
-        _show_lateness("lateness_1000_jobs_at_once_ms", list(running.log.lateness.values()))
-
-
 def listing() -> None:
     """Wall time of `schedulerctl list` with 100 jobs, beside that of an empty Python program."""
     table = "\n".join(f'[job.job-{job}]\nargv = ["true"]\nschedule = "0 3 * * *"\n' for job in range(100))
@@ -114,28 +89,6 @@ def listing() -> None:
         empty_python=statistics.median(bare),
         runs=ours,
     )
-
-
-def show(name: str, **figures: object) -> None:
-    """One line of JSON."""
-    print(
-        json.dumps({"figure": name, **{key: _rounded(value) for key, value in figures.items()}}), flush=True
-    )
-
-
-def _show_lateness(name: str, seconds: list[float]) -> None:
-    found = sorted(value * 1000 for value in seconds)
-    show(name, count=len(found), p50=_part(found, 0.5), p99=_part(found, 0.99), max=found[-1])
-
-
-def _part(found: list[float], part: float) -> float:
-    return found[min(int(len(found) * part), len(found) - 1)]
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return round(value, 3) if isinstance(value, float) else value
 
 
 def _wall(argv: list[str]) -> float:
@@ -190,7 +143,12 @@ def _bare_spawns(count: int, at_once: int) -> float:
 FIGURES: dict[str, Callable[[], None]] = {
     "noop": noop,
     "processes": processes,
-    "lateness": lateness,
+    "lateness": due.lateness,
+    "burst": due.burst,
+    "next": cron.following,
+    "table": size.table,
+    "idle": size.idle,
+    "reload": size.reload,
     "listing": listing,
 }
 

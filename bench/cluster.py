@@ -12,6 +12,7 @@ from pathlib import Path
 from schedulerd.core.effects import CloseRun, Effect, RecordRuns
 from schedulerd.core.requests import DescribeWorkers, TriggerJob
 from schedulerd.dev import free_ports, write_settings, write_worker_settings
+from schedulerd.hostkit import memory
 from schedulerd.hostkit.settings import load_schedulerd
 from schedulerd.service import Service
 
@@ -81,6 +82,7 @@ def cluster(table: str, *, workers: int, slots: int, module: str) -> Iterator[Cl
                     argv.insert(3, "--config")
                 children.append(subprocess.Popen(argv))
             service.start()
+            memory.settle()
             _wait_ready(service, workers)
             yield Cluster(service, log)
         finally:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from schedulerd.hostkit import clock
+from schedulerd.hostkit import clock, memory
 from schedulerd.hostkit.logs import start_logging
 from schedulerd.hostkit.settings import load_workerd
 from schedulerd.protocol.messages import Order, Outcome, Spec
@@ -63,6 +63,7 @@ def main() -> None:
     """`python -m bench.instant CONFIG`: run such a worker until it is killed."""
     settings = load_workerd(Path(sys.argv[1]), {})
     start_logging(settings.log_level)
+    memory.settle()
     Loop(settings, runner=InstantRunner()).run()
 
 

@@ -12,7 +12,7 @@ import click
 
 from schedulerd.dev import dev
 from schedulerd.errors import CommandError, SchedulerdError, SettingsError
-from schedulerd.hostkit import notify
+from schedulerd.hostkit import memory, notify
 from schedulerd.hostkit.logs import start_logging
 from schedulerd.hostkit.settings import SchedulerdSettings, load_schedulerd
 from schedulerd.service import Service
@@ -69,6 +69,7 @@ def _serve(config: Path, service: Service) -> None:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGHUP, reload)
     service.start()
+    memory.settle()
     log.info("serving  api=%s", service.api_address)
     is_ready = False
     try:

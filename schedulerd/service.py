@@ -48,6 +48,7 @@ class Service:
         self.settings = settings
         self._started_at = clock.utc_now()
         self._table_faults: tuple[str, ...] = ()
+        self._known = jobfiles.Known()
         self._discovery_error = ""
         self._metrics = Metrics()
         self._inbox = Inbox()
@@ -164,7 +165,7 @@ class Service:
     def reload(self, timeout: float) -> ReloadAnswer:
         """See api/door.py. A faulty table changes nothing and is answered with every fault."""
         try:
-            definitions = jobfiles.load(self.settings.jobs_dir, self.settings.defaults)
+            definitions = jobfiles.load(self.settings.jobs_dir, self.settings.defaults, self._known)
             filled = tuple(self._filled(definitions))
             answer = self._inbox.ask(rq.ReplaceTable(definitions=definitions, filled=filled), timeout)
         except JobFileError as error:

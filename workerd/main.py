@@ -10,6 +10,7 @@ from types import FrameType
 import click
 
 from schedulerd.errors import SchedulerdError
+from schedulerd.hostkit import memory
 from schedulerd.hostkit.settings import WorkerdSettings, load_workerd
 from workerd.adapters.runner import Runner
 from workerd.loop import Loop
@@ -39,6 +40,7 @@ def main(config: Path) -> None:
         runner = Runner(settings.state_dir / "scratch")
         loop = Loop(settings, runner=runner, reread=lambda: load_workerd(config, os.environ))
         _obey_signals(loop.wishes)
+        memory.settle()
         loop.run()
     except SchedulerdError as error:
         print(f"workerd: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 _BACKLOG = 256
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0  # how long open requests may go on after `stop`
+_TICK_SECONDS = 1.0
 _SOCKET_MODE = 0o660  # the Unix socket: its owner and group may do everything
 
 
@@ -64,7 +66,7 @@ class Server:
 
     def stop(self) -> None:
         """Let open requests end for a few seconds, then close everything. Safe to call twice."""
-        self._server.should_exit = True
+        self._server.end()
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS + 5)
             self._thread = None
@@ -92,6 +94,25 @@ class _Quiet(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.is_up = threading.Event()
+        self._wake: Callable[[], object] = lambda: None
+
+    def end(self) -> None:
+        """Have `main_loop` return; from any thread."""
+        self.should_exit = True
+        try:
+            self._wake()
+        except RuntimeError:
+            pass  # its event loop has ended already
+
+    async def main_loop(self) -> None:
+        """As uvicorn does it, but looking once a second and not ten times, which an idle daemon would mostly do."""
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._wake = lambda: loop.call_soon_threadsafe(asked.set)
+        while not await self.on_tick(0):  # the tick that renews the Date header
+            try:
+                await asyncio.wait_for(asked.wait(), _TICK_SECONDS)
+            except TimeoutError:
+                pass
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does it; then say so."""

@@ -47,6 +47,15 @@ def put(
     state: State, definition: Definition, filled: Iterable[datetime], now: Moment, draft: Draft
 ) -> JobRow:
     """Take a definition into the table: an old one is accounted for up to now, the new one counts from now."""
+    row = _accept(state, definition, filled, now, draft)
+    draft.tables.append(RecordJobs((row,)))
+    return row
+
+
+def _accept(
+    state: State, definition: Definition, filled: Iterable[datetime], now: Moment, draft: Draft
+) -> JobRow:
+    """As `put`; the row that is returned has still to be recorded."""
     job = definition.job
     entry = state.jobs.get(job.name)
     if entry is None:
@@ -68,7 +77,6 @@ def put(
             entry.anchor = default_anchor(now.utc, job.name, job.trigger.period)
         entry.definition = definition
     row = _row(entry)
-    draft.tables.append(RecordJobs((row,)))
     if isinstance(job.trigger, At):
         _account_past(state, entry, job.trigger, set(filled), now, draft)
     await_fire(state, entry, next_fire(job, entry.anchor, entry.mark))
@@ -215,13 +223,14 @@ def _replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) 
             added.append(name)
         elif entry.definition.version != definition.version:
             changed.append(name)
-        elif entry.definition != definition:  # the same job at another line
-            entry.definition = definition
-            moved.append(entry)
-    for name in (*added, *changed):
-        put(state, named[name], filled.get(name, ()), now, draft)
-    if moved:
-        draft.tables.append(RecordJobs(tuple(_row(entry) for entry in moved)))
+        elif entry.definition is not definition:
+            if entry.definition != definition:  # the same job at another line
+                moved.append(entry)
+            entry.definition = definition  # an equal one too: it shares its parts with others of the table
+    rows = [_accept(state, named[name], filled.get(name, ()), now, draft) for name in (*added, *changed)]
+    rows.extend(map(_row, moved))
+    if rows:
+        draft.tables.append(RecordJobs(tuple(rows)))
     removed = [
         name for name, entry in state.jobs.items() if entry.definition.origin.file and name not in named
     ]

@@ -74,6 +74,8 @@ def parse(expression: str, name: str = "") -> CronTimes:
 
 def parse_every(expression: str) -> timedelta | None:
     """The period of `@every 90s`; None when the text is anything else. Raises CronError for a bad period."""
+    if "@" not in expression:
+        return None
     words = list(_WORD.finditer(expression))
     if not words or words[0][0].lower() != "@every":
         return None

@@ -26,7 +26,7 @@ from schedulerd.protocol.messages import Result
 from schedulerd.protocol.timing import Timing
 
 EVENTS = 4000  # events a step takes at most from the inbox, and frames at most from the socket
-PATIENCE_MS = 500  # how long the loop waits without any event; for the watchdog's sake
+PATIENCE_MS = 2000  # how long the loop waits without any event; for the watchdog's sake
 SUSPICION = 30.0  # seconds for which events are taken one by one after a batch was refused
 RETRY = 1.0  # seconds between two tries to lead after the ledger failed
 

@@ -2,6 +2,7 @@
 
 These types are already checked when they exist: the job-file reader and the API parse into them, and nothing inside
 validates again. They are stored in the ledger as JSON (msgspec), so a field may be added with a default, never renamed.
+No value can lead back to itself, so the garbage collector need not look at them (`gc=False`): a table has many.
 """
 
 import enum
@@ -10,45 +11,45 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 
-class Cron(Struct, frozen=True, kw_only=True, tag="cron"):
+class Cron(Struct, frozen=True, kw_only=True, gc=False, tag="cron"):
     """Fires when one of `expressions` matches the wall clock of the job's zone."""
 
     expressions: tuple[str, ...]
 
 
-class Every(Struct, frozen=True, kw_only=True, tag="every"):
+class Every(Struct, frozen=True, kw_only=True, gc=False, tag="every"):
     """Fires at anchor + k x period, k from 1; the anchor is kept in the ledger beside the job, not here."""
 
     period: timedelta
 
 
-class At(Struct, frozen=True, kw_only=True, tag="at"):
+class At(Struct, frozen=True, kw_only=True, gc=False, tag="at"):
     """Fires once at each of `instants` (aware, UTC, ascending, no repeats)."""
 
     instants: tuple[datetime, ...]
 
 
-class Manual(Struct, frozen=True, kw_only=True, tag="manual"):
+class Manual(Struct, frozen=True, kw_only=True, gc=False, tag="manual"):
     """Never fires by itself."""
 
 
 Trigger = Cron | Every | At | Manual
 
 
-class Argv(Struct, frozen=True, kw_only=True, tag="argv"):
+class Argv(Struct, frozen=True, kw_only=True, gc=False, tag="argv"):
     """A program and its arguments, run without a shell."""
 
     argv: tuple[str, ...]
 
 
-class Line(Struct, frozen=True, kw_only=True, tag="command"):
+class Line(Struct, frozen=True, kw_only=True, gc=False, tag="command"):
     """One line for a shell: run as `[*shell, line]`."""
 
     line: str
     shell: tuple[str, ...] = ("/bin/sh", "-c")
 
 
-class Script(Struct, frozen=True, kw_only=True, tag="script"):
+class Script(Struct, frozen=True, kw_only=True, gc=False, tag="script"):
     """A text kept in a private file while it runs; by its own `#!` line, or by `shell[0]` when it has none."""
 
     text: str
@@ -58,27 +59,27 @@ class Script(Struct, frozen=True, kw_only=True, tag="script"):
 Work = Argv | Line | Script
 
 
-class Shards(Struct, frozen=True, kw_only=True, tag="shards"):
+class Shards(Struct, frozen=True, kw_only=True, gc=False, tag="shards"):
     """`count` subtasks without items, told apart by their index."""
 
     count: int
 
 
-class Items(Struct, frozen=True, kw_only=True, tag="items"):
+class Items(Struct, frozen=True, kw_only=True, gc=False, tag="items"):
     """A fixed list; each item is kept as JSON text."""
 
     items: tuple[str, ...]
     chunk: int | None = None  # items a subtask; None = one item a subtask, not as a list
 
 
-class ListedItems(Struct, frozen=True, kw_only=True, tag="listed"):
+class ListedItems(Struct, frozen=True, kw_only=True, gc=False, tag="listed"):
     """`work` prints a JSON array or one item a line, and that is the list."""
 
     work: Work
     chunk: int | None = None
 
 
-class PerWorker(Struct, frozen=True, kw_only=True, tag="per_worker"):
+class PerWorker(Struct, frozen=True, kw_only=True, gc=False, tag="per_worker"):
     """One subtask on every able worker."""
 
 
@@ -107,7 +108,7 @@ class OnLost(enum.Enum):
     RETRY = "retry"  # at least once
 
 
-class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Job(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One configured job; every default here is the built-in one of job files."""
 
     name: str
@@ -134,7 +135,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     paused: bool = False  # paused by its own definition; an operator's pause is kept apart
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class Origin(Struct, frozen=True, kw_only=True, gc=False):
     """Where a definition came from."""
 
     file: str = ""  # path below the jobs directory; empty = made through the API
@@ -146,10 +147,17 @@ class Origin(Struct, frozen=True, kw_only=True):
         return f"{self.file}:{self.line}" if self.file else "api"
 
 
-class Definition(Struct, frozen=True, kw_only=True):
-    """A job as accepted: with its origin, its text and the hash that names its version."""
+class Definition(Struct, frozen=True, kw_only=True, gc=False):
+    """A job as accepted: with its origin, where its values came from and the hash that names its version."""
 
     job: Job
     origin: Origin
     version: str  # 12 hex digits of the SHA-256 of the job's JSON
-    source: dict[str, str] = {}
+    source: dict[str, str] = {}  # key -> where its value came from, unless it stands in the job's own table
+    lines: dict[str, int] = {}  # key of the job's own table -> lines below the header, which is line 0
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """`file:line` (or another word on where it came from) of each key that the job or a default sets."""
+        file, first = self.origin.file, self.origin.line
+        return {key: f"{file}:{first + line}" for key, line in self.lines.items()} | self.source

@@ -24,8 +24,8 @@ _WHOLE = frozenset("*?")
 def warnings(definition: Definition, now: datetime) -> Iterator[str]:
     """Lines `file:line: key: warning: text` about one job; clock changes are looked for in two years from `now`."""
     job = definition.job
-    place = definition.source.get("schedule", definition.origin.text)
-    decided = definition.source.keys() & {"dst_gap", "dst_fold"}  # their writer has thought of it
+    place = definition.sources.get("schedule", definition.origin.text)
+    decided = definition.sources.keys() & {"dst_gap", "dst_fold"}  # their writer has thought of it
     for expression in job.trigger.expressions if isinstance(job.trigger, Cron) else ():
         of_clock = clock_warnings(expression, job.name, job.timezone, now)
         for text in (*_of_text(expression), *(text for key, text in of_clock if key not in decided)):

@@ -39,7 +39,7 @@ def test_variables_and_retry_are_put_together(table: dict[str, Definition]) -> N
 
 
 def test_every_value_tells_where_it_came_from(table: dict[str, Definition]) -> None:
-    assert table["sets"].source == {
+    assert table["sets"].sources == {
         "argv": "team/a.toml:4",
         "timeout": "team/a.toml:5",
         "env": "team/a.toml:6",

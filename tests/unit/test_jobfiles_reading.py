@@ -78,8 +78,8 @@ def test_every_supported_key_reaches_the_job(tmp_path: Path) -> None:
         gather=model.Script(text="#!/bin/sh\ncat\n", shell=shell),
     )
     assert definition.origin == model.Origin(file="full.toml", line=2)
-    assert definition.source["retry"] == "full.toml:22"
-    assert definition.source["split"] == "full.toml:23"
+    assert definition.sources["retry"] == "full.toml:22"
+    assert definition.sources["split"] == "full.toml:23"
 
 
 def test_a_job_of_one_line_has_the_built_in_defaults(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_job_of_one_line_has_the_built_in_defaults(tmp_path: Path) -> None:
     assert definition.job == model.Job(
         name="a", trigger=model.Manual(), work=model.Argv(argv=("true",)), timeout=timedelta(hours=1)
     )
-    assert definition.source == {"argv": "a.toml:2"}
+    assert definition.sources == {"argv": "a.toml:2"}
     sources = effective_sources(definition)
     assert (sources["argv"], sources["timeout"], sources["overlap"]) == ("a.toml:2", "built-in", "built-in")
 
@@ -162,7 +162,7 @@ def test_byte_order_mark_and_crlf_change_nothing(tmp_path: Path) -> None:
     )
     (definition,) = load(tmp_path)
     assert definition.job.work == model.Script(text="one\ntwo")
-    assert definition.source["every"] == "a.toml:5"
+    assert definition.sources["every"] == "a.toml:5"
 
 
 def test_other_spellings_of_the_same_tables(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_other_spellings_of_the_same_tables(tmp_path: Path) -> None:
     found = load(tmp_path)
     assert {definition.job.trigger for definition in found} == {model.Every(period=timedelta(seconds=5))}
     assert [definition.origin.text for definition in found] == ["a.toml:1", "b.toml:2", "c.toml:1"]
-    assert [definition.source["argv"] for definition in found] == ["a.toml:2", "b.toml:2", "c.toml:1"]
+    assert [definition.sources["argv"] for definition in found] == ["a.toml:2", "b.toml:2", "c.toml:1"]
 
 
 def test_the_version_changes_with_the_job_and_not_with_its_place(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_document_has_the_defaults_of_the_settings() -> None:
         "x", {"argv": ["true"], "env": {"A": "1"}}, defaults={"env": {"B": "2"}, "timeout": "2h"}
     )
     assert definition.job.env == {"A": "1", "B": "2"}
-    assert definition.source == {
+    assert definition.sources == {
         "argv": "api",
         "env": "api",
         "env.B": "schedulerd.toml [defaults]",

@@ -9,8 +9,10 @@ from schedulerd.adapters.jobfiles.documents import JobDocument
 from schedulerd.adapters.jobfiles.faults import DocumentError, Fault, kind_of, shown
 from schedulerd.adapters.jobfiles.files import DEFAULTS_FILE, Found, Unread, find_files
 from schedulerd.adapters.jobfiles.layers import merge
+from schedulerd.adapters.jobfiles.readers import Known
+from schedulerd.adapters.jobfiles.reading import NAME_RULE, SETTINGS, version_of
 from schedulerd.adapters.jobfiles.schema import json_schema
-from schedulerd.adapters.jobfiles.table import NAME_RULE, SETTINGS, Table, version_of
+from schedulerd.adapters.jobfiles.table import Table
 from schedulerd.adapters.jobfiles.toml_text import Path as JobPath
 from schedulerd.adapters.jobfiles.writing import effective_sources, to_document, to_toml
 from schedulerd.errors import JobFileError
@@ -21,6 +23,7 @@ __all__ = [
     "DocumentError",
     "Fault",
     "JobDocument",
+    "Known",
     "effective_sources",
     "json_schema",
     "load",
@@ -32,9 +35,12 @@ __all__ = [
 ]
 
 
-def load(directory: Path, defaults: Mapping[str, Any] | None = None) -> tuple[Definition, ...]:
+def load(
+    directory: Path, defaults: Mapping[str, Any] | None = None, known: Known | None = None
+) -> tuple[Definition, ...]:
     """The job table of `directory`, by name; `defaults` is [defaults] of the settings. It may be empty.
 
+    Files that are as they were when `known` last saw them are not read again.
     Raises JobFileError with one line for every fault of every file; nothing of a faulty table may be used.
     """
     table = Table()
@@ -45,7 +51,7 @@ def load(directory: Path, defaults: Mapping[str, Any] | None = None) -> tuple[De
         raise JobFileError([f"{text}; the table in force stays"]) from error
     for file in unread:
         table.add_unread(file)
-    table.read(found, table.read_settings(defaults) if defaults else None)
+    table.read(found, table.read_settings(defaults) if defaults else None, known)
     if table.lines:
         raise JobFileError([f"{line}; the table in force stays" for line in sorted(table.lines)])
     return tuple(table.definitions[name] for name in sorted(table.definitions))

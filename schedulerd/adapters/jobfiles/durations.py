@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 
 PATTERN = r"^(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"
 EXAMPLE = 'a duration with its units, such as "90s" or "1h30m"'
@@ -18,6 +19,7 @@ _UNITS = {  # longest first: a duration names each unit at most once and in this
 _PART = re.compile(r"(\d+)(ms|[wdhms])", re.ASCII)
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
     """What `text` says. Raises ValueError with a sentence that says what was found and what was expected."""
     total, position, units = timedelta(), 0, list(_UNITS)

@@ -34,8 +34,6 @@ class Source:
     """One file, read."""
 
     file: str  # as messages name it
-    folder: tuple[str, ...]  # directories below the jobs directory
-    size: int  # characters
     data: dict[str, Any]
     positions: Positions
 
@@ -46,7 +44,7 @@ class Found:
 
     path: FilePath
     file: str
-    folder: tuple[str, ...]
+    folder: tuple[str, ...]  # directories below the jobs directory
 
     @property
     def is_defaults(self) -> bool:
@@ -100,8 +98,8 @@ def find_files(directory: FilePath, prefix: str = "") -> tuple[list[Found], list
     return sorted(found, key=lambda file: (file.folder, not file.is_defaults, file.file)), unread
 
 
-def read_file(found: Found) -> Source | Unread:
-    """The file as TOML, or why it is none."""
+def read_text(found: Found) -> str | Unread:
+    """The file's text, with "\\n" line ends, or why there is none."""
     try:
         content = _content(found.path)
     except OSError as error:
@@ -109,29 +107,28 @@ def read_file(found: Found) -> Source | Unread:
     if isinstance(content, str):
         return Unread(file=found.file, text=content)
     try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8-sig")
         text = f"byte 0x{content[error.start]:02x} is not UTF-8, expected a file in UTF-8"
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         return Unread(file=found.file, text=text, line=line, column=column)
-    return parse_text(text, found)
 
 
-def parse_text(text: str, found: Found) -> Source | Unread:
-    """A text (with "\\n" line ends) as TOML, or why it is none."""
+def parse_text(text: str, file: str) -> Source | Unread:
+    """A text (with "\\n" line ends) as TOML, or why it is none; `file` is how messages name it."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return _syntax_error(str(error), text, found)
+        return _syntax_error(str(error), text, file)
     except RecursionError:
         return Unread(
-            file=found.file,
+            file=file,
             text="lists or tables are nested too deeply, expected at most some hundred levels",
         )
     except ValueError:  # an integer of more than 4,300 digits
-        return Unread(file=found.file, text=f"a number is too long to be read, {_TOML}")
-    return Source(file=found.file, folder=found.folder, size=len(text), data=data, positions=Positions(text))
+        return Unread(file=file, text=f"a number is too long to be read, {_TOML}")
+    return Source(file=file, data=data, positions=Positions(text))
 
 
 def _content(path: FilePath) -> bytes | str:
@@ -150,7 +147,7 @@ def _reason(error: OSError, expected: str) -> str:
     return f"cannot be read ({error.strerror or error}), expected {expected} that schedulerd may read"
 
 
-def _syntax_error(message: str, text: str, found: Found) -> Unread:
+def _syntax_error(message: str, text: str, file: str) -> Unread:
     """tomllib's sentence, taken apart: `Unclosed array (at line 3, column 8)`."""
     problem, _, place = message.rpartition(" (at ")
     line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
@@ -159,19 +156,17 @@ def _syntax_error(message: str, text: str, found: Found) -> Unread:
         line, column = int(words[1]), int(words[3])
     problem = problem or message
     if problem.startswith("Cannot declare"):
-        return _repeated_header(text, line, found)
-    return Unread(
-        file=found.file, text=f"{problem[:1].lower()}{problem[1:]}, {_TOML}", line=line, column=column
-    )
+        return _repeated_header(text, line, file)
+    return Unread(file=file, text=f"{problem[:1].lower()}{problem[1:]}, {_TOML}", line=line, column=column)
 
 
-def _repeated_header(text: str, line: int, found: Found) -> Unread:
+def _repeated_header(text: str, line: int, file: str) -> Unread:
     """A table that has its header twice, or gets one after it was written in another way: both places."""
     lines = text.split("\n")
     earlier, here = Positions("\n".join(lines[: line - 1])), Positions(lines[line - 1])
     header = here.statements[0] if here.statements else Statement((), 0, 0, -1)
     path = tuple(name for name in header.path if isinstance(name, str))
     first = earlier.line_column(earlier.offset(path))[0]
-    place = f"{found.file}:{first}"
+    place = f"{file}:{first}"
     problem = f"[{dotted(path)}] stands here and at {place}, expected one table for each name"
-    return Unread(file=found.file, text=problem, line=line, column=header.key + 1)
+    return Unread(file=file, text=problem, line=line, column=header.key + 1)

@@ -23,13 +23,16 @@ from schedulerd.adapters.jobfiles.toml_text import (
 
 _REST = r"[ \t]*+(?:#[^\n]*+)?+(?:\n|\Z)"  # what may follow a statement on its line
 
-# One statement a match. A value that may go on over several lines, or holds others, leaves `rest` unmatched.
+_LINE_STRING = r'"(?!"")(?:[^"\\\n]|\\.)*+"'
+
+# One statement a match. A value that may go on over several lines leaves `rest` unmatched; so do nested lists.
 _STATEMENT = re.compile(
     rf"[ \t]*+(?:"
     rf"(?P<blank>(?:#[^\n]*+)?+(?:\n|\Z))"
     rf"|(?P<open>\[\[?)[ \t]*+(?P<header>{KEYS})[ \t]*+\]\]?{_REST}"
     rf"|(?P<keys>{KEYS})[ \t]*+=[ \t]*+(?P<value>)"
-    rf"(?:(?:\"(?!\"\")(?:[^\"\\\n]|\\.)*+\"|'(?!'')[^'\n]*+'|[^\s\"'\[{{#][^\n#]*+)(?P<rest>{_REST}))?+"
+    rf"(?:(?:{_LINE_STRING}|'(?!'')[^'\n]*+'|[^\s\"'\[{{#][^\n#]*+|\[(?:[^\[\]{{\"'#\n]|{_LINE_STRING})*+\])"
+    rf"(?P<rest>{_REST}))?+"
     rf")",
     re.DOTALL,
 )

@@ -1,37 +1,27 @@
 """All job files together -> definitions, or every fault of every file with its place."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from schedulerd.adapters.jobfiles import files
-from schedulerd.adapters.jobfiles.building import build_job
-from schedulerd.adapters.jobfiles.faults import Fault, shown, unknown_key, wrong_kind
-from schedulerd.adapters.jobfiles.files import Found, Source, Unread, read_file
-from schedulerd.adapters.jobfiles.layers import Layer, merge, read_layer
-from schedulerd.adapters.jobfiles.toml_text import Path, printable
-from schedulerd.model.job import Definition, Job, Origin
-from schedulerd.protocol.ids import JOB_NAME
-
-SETTINGS = "schedulerd.toml [defaults]"
-NAME_RULE = "expected a lower-case letter or digit, then up to 62 of a-z 0-9 . _ -"
-
-
-@dataclass(frozen=True, order=True)
-class Line:
-    """One fault with its place; sorted as people read."""
-
-    file: str
-    line: int
-    column: int
-    text: str  # begins with the key
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.text}"
+from schedulerd.adapters.jobfiles.faults import Fault
+from schedulerd.adapters.jobfiles.files import Found, Source, Unread, parse_text, read_text
+from schedulerd.adapters.jobfiles.layers import Layer, read_layer
+from schedulerd.adapters.jobfiles.readers import Known, read_all
+from schedulerd.adapters.jobfiles.reading import (
+    SETTINGS,
+    Defaults,
+    FileJobs,
+    Line,
+    Request,
+    line_of,
+    settings_lines,
+    unread_line,
+)
+from schedulerd.model.job import Definition, Origin
 
 
 @dataclass(kw_only=True)
@@ -42,144 +32,101 @@ class Table:
     lines: list[Line] = field(default_factory=list)
     files: int = 0
     _characters: int = 0
-    _places: dict[str, str] = field(default_factory=dict)  # name -> where it is defined, also if it is faulty
+    _places: dict[str, Origin] = field(
+        default_factory=dict
+    )  # name -> where it is defined, also if it is faulty
 
-    def read(self, found: Sequence[Found], defaults: Layer | None) -> None:
+    def read(self, found: Sequence[Found], settings: Layer | None, known: Known | None = None) -> None:
         """Add the jobs of these files; defaults come before the jobs they are for."""
-        layers: dict[tuple[str, ...], Layer] = {}
-        for file in found:
-            source = read_file(file)
-            self.files += 1
-            self._characters += 0 if isinstance(source, Unread) else source.size
-            if self._characters > files.MAX_TABLE:
-                text = f"with this file the table has more than {files.MAX_TABLE:,} characters, expected less"
-                self.add_unread(Unread(file=file.file, text=text))
-                return
-            if isinstance(source, Unread):
-                self.add_unread(source)
-                continue
-            if file.is_defaults:
-                layers[file.folder] = self._read_defaults(source)
-            else:
-                depths = range(len(file.folder), -1, -1)
-                near = [layers[file.folder[:depth]] for depth in depths if file.folder[:depth] in layers]
-                self._read_jobs(source, near if defaults is None else [*near, defaults])
+        readable: list[Found] = []
+        answers = read_all(self._requests(found, settings, readable), known)
+        for file, jobs in zip(readable, answers, strict=True):
+            self._add_jobs(file, jobs)
 
     def add_unread(self, unread: Unread) -> None:
         """A file that could not be read at all."""
-        self.lines.append(Line(unread.file, unread.line, unread.column, printable(unread.text)))
+        self.lines.append(unread_line(unread))
 
     def read_settings(self, defaults: Mapping[str, Any]) -> Layer:
         """The defaults of the settings, whose faults have no line."""
         layer, faults = read_layer(SETTINGS, dict(defaults), None)
-        self.lines.extend(Line(SETTINGS, 0, 0, f"{fault.key}: {fault.text}") for fault in faults)
+        self.lines.extend(settings_lines(faults))
         return layer
 
-    def _read_defaults(self, source: Source) -> Layer:
-        layer, faults = read_layer(source.file, source.data, source)
-        for fault in faults:
+    def _requests(
+        self, found: Sequence[Found], settings: Layer | None, readable: list[Found]
+    ) -> Iterator[Request]:
+        """What has to be read for each file of jobs, one after another; `readable` gets the file."""
+        layers: dict[tuple[str, ...], Defaults] = {}
+        last = [] if settings is None else [_settings_text(settings)]
+        for file in found:
+            text = read_text(file)
+            self.files += 1
+            self._characters += 0 if isinstance(text, Unread) else len(text)
+            if self._characters > files.MAX_TABLE:
+                problem = (
+                    f"with this file the table has more than {files.MAX_TABLE:,} characters, expected less"
+                )
+                self.add_unread(Unread(file=file.file, text=problem))
+                break
+            if isinstance(text, Unread):
+                self.add_unread(text)
+            elif file.is_defaults:
+                if self._is_right_toml(file, text):
+                    layers[file.folder] = Defaults(file.file, text)
+            else:
+                depths = range(len(file.folder), -1, -1)
+                near = [layers[file.folder[:depth]] for depth in depths if file.folder[:depth] in layers]
+                readable.append(file)
+                yield Request(file.file, text, (*near, *last))
+
+    def _is_right_toml(self, file: Found, text: str) -> bool:
+        """Tells the faults of a file of defaults; those that are right hold in spite of the others."""
+        source = parse_text(text, file.file)
+        if isinstance(source, Unread):
+            self.add_unread(source)
+            return False
+        for fault in read_layer(source.file, source.data, source)[1]:
             if fault.path == ("defaults",):
                 fault = replace(fault, text="no table is needed here, write its keys at the top of the file")
             elif fault.path == ("job",):
                 fault = replace(
                     fault, text="jobs belong into another file, this one holds defaults for its directory"
                 )
-            self._add(fault, source, ())
-        return layer
+            self.lines.append(line_of(fault, source, ()))
+        return True
 
-    def _read_jobs(self, source: Source, layers: Sequence[Layer]) -> None:
-        for key in source.data:
-            if key != "job":
-                self._add(Fault(path=(key,), text=unknown_key((key,), "file"), at_key=True), source, ())
-        jobs = source.data.get("job", {})
-        if not isinstance(jobs, dict):
-            self._add(Fault(path=("job",), text=wrong_kind(jobs, "tables [job.NAME]")), source, ())
-            return
-        starts = _starts(source)
-        for name, own in jobs.items():
-            if name not in starts:  # job = { NAME = {...} }
-                starts[name] = {"": source.positions.offset(("job", name))}
-            self._read_job(source, name, own, layers, starts[name])
-
-    def _read_job(
-        self, source: Source, name: str, own: Any, layers: Sequence[Layer], starts: dict[str, int]
-    ) -> None:
-        prefix: Path = ("job", name)
-        if not JOB_NAME.fullmatch(name):
-            self._add(
-                Fault(path=(), text=f"{shown(name)} cannot name a job, {NAME_RULE}", at_key=True),
-                source,
-                prefix,
-            )
-        if not isinstance(own, dict):
-            self._add(Fault(path=(), text=wrong_kind(own, "a table [job.NAME]")), source, prefix)
-            return
-        document, given = merge(own, layers)
-        job, faults = build_job(name, document)
-        for fault in faults:
-            layer = given.get(fault.path[:1]) or given.get(fault.path[:2])
-            if layer is None:
-                self._add(fault, source, prefix)
-            elif layer.source is None:
-                self.lines.append(Line(SETTINGS, 0, 0, f"{fault.key}: {fault.text} (for job {name})"))
+    def _add_jobs(self, file: Found, jobs: FileJobs) -> None:
+        """Put a file's jobs into the table, unless their names are taken."""
+        self.lines.extend(jobs.lines)
+        doubles: dict[str, Origin] = {}
+        for definition in jobs.definitions:
+            name, origin = definition.job.name, definition.origin
+            first = self._places.setdefault(name, origin)
+            if first is origin or first == origin:
+                self.definitions[name] = definition
             else:
-                self._add(replace(fault, text=f"{fault.text} (for job {name})"), layer.source, ())
-        self._keep(source, name, own, given, job, starts)
+                doubles[name] = first
+        for name, line in jobs.faulty.items():
+            origin = Origin(file=file.file, line=line)
+            first = self._places.setdefault(name, origin)
+            if first != origin:
+                doubles[name] = first
+        if doubles:
+            self._add_doubles(file, doubles)
 
-    def _keep(
-        self,
-        source: Source,
-        name: str,
-        own: Mapping[str, Any],
-        given: Mapping[Path, Layer],
-        job: Job | None,
-        starts: Mapping[str, int],
-    ) -> None:
-        """Put the job into the table, unless its name is taken or it is faulty."""
-        origin = Origin(file=source.file, line=source.positions.line_column(starts[""])[0])
-        first = self._places.setdefault(name, origin.text)
-        if first != origin.text:
-            text = f"job {name} stands here and at {first}, expected each name once"
-            self._add(Fault(path=(), text=text, at_key=True), source, ("job", name))
-        elif job is not None:
-            line_column = source.positions.line_column
-            sources = {key: f"{source.file}:{line_column(starts.get(key, starts['']))[0]}" for key in own}
-            for path, layer in given.items():
-                sources[".".join(map(str, path))] = layer.place(path)
-            self.definitions[name] = Definition(
-                job=job, origin=origin, version=version_of(job), source=sources
-            )
-
-    def _add(self, fault: Fault, source: Source, prefix: Path) -> None:
-        """The fault with its line and column."""
-        path, positions = prefix + fault.path, source.positions
-        if fault.at_key:
-            line, column = positions.key(path)
-        elif fault.index is not None:
-            line, column = positions.character(path, fault.index)
-        else:
-            line, column = positions.value(path)
-        text = f"{fault.key}: {fault.text}" if fault.path else fault.text
-        self.lines.append(Line(source.file, line, column, printable(text)))
+    def _add_doubles(self, file: Found, doubles: Mapping[str, Origin]) -> None:
+        """Names that another file has too; the text is read once more, for their places."""
+        text = read_text(file)
+        source: Source | Unread = text if isinstance(text, Unread) else parse_text(text, file.file)
+        for name, first in doubles.items():
+            problem = f"job {name} stands here and at {first.text}, expected each name once"
+            if isinstance(source, Unread):
+                self.lines.append(Line(file.file, 1, 1, problem))
+            else:
+                fault = Fault(path=(), text=problem, at_key=True)
+                self.lines.append(line_of(fault, source, ("job", name)))
 
 
-def version_of(job: Job) -> str:
-    """12 hex digits that change with anything in the job."""
-    return hashlib.sha256(msgspec.json.encode(job)).hexdigest()[:12]
-
-
-def _starts(source: Source) -> dict[str, dict[str, int]]:
-    """Offsets of each job (under "") and of each of its keys that has a statement of its own."""
-    starts: dict[str, dict[str, int]] = {}
-    headers: set[str] = set()
-    for path, _, key, value in source.positions.statements:
-        if len(path) < 2 or path[0] != "job":
-            continue
-        name = str(path[1])
-        keys = starts.setdefault(name, {"": key})
-        if len(path) > 2:
-            keys.setdefault(str(path[2]), key)
-        elif value < 0 and name not in headers:
-            headers.add(name)
-            keys[""] = key
-    return starts
+def _settings_text(layer: Layer) -> Defaults:
+    return Defaults(SETTINGS, msgspec.json.encode(layer.table).decode())

@@ -56,9 +56,9 @@ def to_document(job: model.Job, *, effective: bool = False) -> dict[str, Any]:
 
 
 def effective_sources(definition: model.Definition) -> dict[str, str]:
-    """Where the value of each key of the job came from; `Definition.source` leaves out what is built in."""
+    """Where the value of each key of the job came from; `Definition.sources` leaves out what is built in."""
     document = to_document(definition.job, effective=True)
-    return dict.fromkeys(document, BUILT_IN) | definition.source
+    return dict.fromkeys(document, BUILT_IN) | definition.sources
 
 
 def to_toml(definition: model.Definition) -> str:
@@ -146,7 +146,7 @@ def _split(split: model.Split) -> dict[str, Any]:
 
 def _toml(value: Any) -> Any:
     """A value for tomlkit; texts of several lines as such."""
-    if isinstance(value, str) and "\n" in value:
+    if isinstance(value, str) and "\n" in value and "\r" not in value:  # which tomlkit would not escape
         text = tomlkit.string(value, multiline=True)
         # The text begins on a line of its own: reading trims the line break after the quotes.
         return text if value.startswith("\n") else tomlkit.value(f'"""\n{text.as_string()[3:]}')

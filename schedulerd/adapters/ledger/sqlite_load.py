@@ -22,6 +22,7 @@ from schedulerd.model.run import (
     RunState,
     SubtaskState,
 )
+from schedulerd.model.sharing import Sharing
 from schedulerd.protocol.ids import attempt_id
 
 _decode_definition = msgspec.json.Decoder(Definition).decode
@@ -59,10 +60,7 @@ _SUBTASK_STATES = {state.value: state for state in SubtaskState}
 
 def load(connection: sqlite3.Connection) -> OpenWork:
     """Everything that is not final and the job table; the caller holds a transaction around it."""
-    definitions = {
-        (job, version): _decode_definition(document)
-        for job, version, document in connection.execute(_DEFINITIONS)
-    }
+    definitions = _definitions(connection)
     (next_fence,) = connection.execute("SELECT next_fence FROM leadership").fetchone()
     return OpenWork(
         jobs=tuple(_job(row, definitions) for row in connection.execute(_JOBS)),
@@ -71,6 +69,16 @@ def load(connection: sqlite3.Connection) -> OpenWork:
         backfills=tuple((job, width) for job, width in connection.execute(_BACKFILLS)),
         removed=tuple((job, instant(mark)) for job, mark in connection.execute(_REMOVED)),
     )
+
+
+def _definitions(connection: sqlite3.Connection) -> dict[tuple[str, str], Definition]:
+    """Those of the table and of open runs, by job and version."""
+    found: dict[tuple[str, str], Definition] = {}
+    sharing = Sharing()
+    for job, version, document in connection.execute(_DEFINITIONS):
+        definition = found[job, version] = _decode_definition(document)
+        sharing.share((definition,))
+    return found
 
 
 def _job(row: tuple[Any, ...], definitions: dict[tuple[str, str], Definition]) -> JobRow:

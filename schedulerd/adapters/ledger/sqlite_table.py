@@ -9,6 +9,8 @@ from schedulerd.errors import LedgerContentError
 
 _encode = msgspec.json.Encoder().encode
 
+_AT_ONCE = 1000  # documents in memory at a time, of a table that may have 100,000
+
 # the same version may come from another line of its file: the newest origin is kept
 _DEFINE = """
 INSERT INTO definitions (job, version, document) VALUES (?, ?, ?)
@@ -23,17 +25,16 @@ ON CONFLICT DO UPDATE SET version = excluded.version, anchor = excluded.anchor, 
 
 def record_jobs(batch: Batch, record: RecordJobs) -> None:
     """New and changed jobs; `first_seen` of a job that is there already stays."""
-    definitions = []
-    jobs = []
-    for row in record.rows:
-        definition = row.definition
-        name = definition.job.name
-        definitions.append((name, definition.version, _encode(definition).decode()))
-        jobs.append(
-            (name, definition.version, micros(row.first_seen), micros(row.mark), micros_or_none(row.anchor))
-        )
-    batch.write(_DEFINE, definitions)
-    batch.write(_ACCEPT, jobs)
+    for first in range(0, len(record.rows), _AT_ONCE):
+        definitions = []
+        jobs = []
+        for row in record.rows[first : first + _AT_ONCE]:
+            definition = row.definition
+            name, version = definition.job.name, definition.version
+            definitions.append((name, version, _encode(definition).decode()))
+            jobs.append((name, version, micros(row.first_seen), micros(row.mark), micros_or_none(row.anchor)))
+        batch.write(_DEFINE, definitions)
+        batch.write(_ACCEPT, jobs)
 
 
 def record_removals(batch: Batch, record: RecordRemovals) -> None:
