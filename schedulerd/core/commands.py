@@ -30,6 +30,16 @@ def given(state: State, command: CommandGiven, now: Moment, draft: Draft) -> Non
     draft.replies.append(Reply(command.token, answer))
 
 
+def _refuse_in_doubt(state: State, entry: JobEntry, now: Moment) -> None:
+    """Its fire times would have to be settled first, by a clock that may be hours off."""
+    if firing.is_in_doubt(state, entry, now):
+        raise CommandError(
+            "unavailable",
+            f"{entry.job.name} has missed fire times, and the clock of the scheduler's host is not synchronised yet; "
+            "try again in a moment",
+        )
+
+
 def view(state: State, entry: JobEntry) -> rq.JobView:
     """A job as it stands."""
     is_done = entry.next_fire is None and not isinstance(entry.job.trigger, Manual) and not entry.open_runs
@@ -115,6 +125,7 @@ def _pause(state: State, request: rq.PauseJob, now: Moment, draft: Draft) -> rq.
         raise CommandError(
             "invalid", f"a pause of {request.job} until {request.until:%FT%TZ} would be over already"
         )
+    _refuse_in_doubt(state, entry, now)
     firing.account(state, entry, now, draft)
     pause = Pause(by=request.by, reason=request.reason, since=now.utc, until=request.until)
     entry.pause = pause
@@ -138,6 +149,7 @@ def _resume(state: State, request: rq.ResumeJob, now: Moment, draft: Draft) -> r
             f"{request.job} is paused by its own definition ({entry.definition.origin.text}); change it there",
         )
     if entry.pause is not None:
+        _refuse_in_doubt(state, entry, now)
         firing.account(state, entry, now, draft)
         if entry.pause is not None:
             entry.pause = None
@@ -178,6 +190,7 @@ def _put(state: State, request: rq.PutJob, now: Moment, draft: Draft) -> rq.Stor
             raise CommandError("conflict", f"{name} exists already (from {entry.definition.origin.text})")
         _refuse_foreign(entry)
         _refuse_changed(entry, request.expected_version)
+        _refuse_in_doubt(state, entry, now)
     elif request.expected_version is not None:
         raise _not_found(state, name)
     put(state, request.definition, request.filled, now, draft)
@@ -190,6 +203,7 @@ def _delete(state: State, request: rq.DeleteJob, now: Moment, draft: Draft) -> r
     entry = _entry(state, request.job)
     _refuse_foreign(entry)
     _refuse_changed(entry, request.expected_version)
+    _refuse_in_doubt(state, entry, now)
     definition = remove(state, request.job, request.cancel, request.by, now, draft)
     draft.events.append(runs.event("job_removed", now, job=request.job, detail=f"by {request.by}"))
     return rq.Stored(definition=definition)
@@ -215,15 +229,18 @@ def _replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) 
         elif entry.definition.version != definition.version:
             changed.append(name)
         elif entry.definition != definition:  # the same job at another line
-            entry.definition = definition
             moved.append(entry)
-    for name in (*added, *changed):
-        put(state, named[name], filled.get(name, ()), now, draft)
-    if moved:
-        draft.tables.append(RecordJobs(tuple(_row(entry) for entry in moved)))
     removed = [
         name for name, entry in state.jobs.items() if entry.definition.origin.file and name not in named
     ]
+    for name in (*changed, *removed):
+        _refuse_in_doubt(state, state.jobs[name], now)
+    for name in (*added, *changed):
+        put(state, named[name], filled.get(name, ()), now, draft)
+    for entry in moved:
+        entry.definition = named[entry.job.name]
+    if moved:
+        draft.tables.append(RecordJobs(tuple(_row(entry) for entry in moved)))
     for name in removed:
         remove(state, name, False, "reload", now, draft)
     if added or changed or removed:

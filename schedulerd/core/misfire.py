@@ -36,13 +36,21 @@ class Due(Struct, frozen=True, kw_only=True):
     next: FireTime | None  # the first one after `mark`
 
 
-def due(job: Job, anchor: datetime | None, mark: datetime, now: datetime, *, is_paused: bool) -> Due:
+def due(
+    job: Job,
+    anchor: datetime | None,
+    mark: datetime,
+    now: datetime,
+    *,
+    is_paused: bool,
+    waited: timedelta = timedelta(0),
+) -> Due:
     """Settles every fire time in (mark, now], walking forward from the mark only.
 
     Those found more than MISSED_AFTER late were missed: `misfire = "once"` runs the newest if it is younger
     than `catchup`, "all" runs the newest `catchup_max` of those younger than `catchup`, "skip" none. While
-    paused all are skips. A clock that went back (now <= mark) settles nothing and leaves the mark where it
-    is.
+    paused all are skips. What came while we ourselves `waited` was not missed. A clock that went back (now <=
+    mark) settles nothing and leaves the mark where it is.
     """
     on_time: list[FireTime] = []
     young: list[FireTime] = []
@@ -51,7 +59,7 @@ def due(job: Job, anchor: datetime | None, mark: datetime, now: datetime, *, is_
         age = now - fire.instant
         if is_paused:
             skips.add(fire, PAUSED)
-        elif age <= MISSED_AFTER:
+        elif age <= MISSED_AFTER + waited:
             on_time.append(fire)
         elif job.misfire is Misfire.SKIP:
             skips.add(fire, MISFIRE)
