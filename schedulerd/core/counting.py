@@ -125,14 +125,23 @@ def _stretch(job: Job, anchor: datetime | None, after: datetime, until: datetime
 @lru_cache(maxsize=1 << 12)
 def _newest_cron(expression: str, timezone: str, name: str, after: int, until: int, limit: int) -> int:
     """The latest second behind which `limit` fire times are left up to `until`; there are more after `after`."""
-    low, high = after, until
+    if limit == 0:
+        return until
+    walls, where = parse(expression, name), zone(timezone)
+    low, high = (
+        until - limit,
+        until,
+    )  # stretches at the end, doubled until one holds enough: short ones are cheap
+    while low > after and _tally(walls, where, low, until) < limit:
+        low, high = until - 2 * (until - low), low
+    low = max(low, after)
     while high - low > 1:
         middle = (low + high) // 2
-        if _tally(parse(expression, name), zone(timezone), middle, until) >= limit:
+        if _tally(walls, where, middle, until) >= limit:
             low = middle
         else:
             high = middle
-    return high if limit == 0 else low
+    return low
 
 
 @lru_cache(maxsize=1 << 14)
