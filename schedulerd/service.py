@@ -1,6 +1,7 @@
 """One schedulerd put together from its settings: lock, loop, table, discovery, HTTP server, vitals. Wiring only."""
 
 import logging
+import threading
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,8 +20,9 @@ from schedulerd.adapters.metrics import Metrics
 from schedulerd.api.door import DoorStatus
 from schedulerd.api.server import build_app, serve
 from schedulerd.core import requests as rq
-from schedulerd.core.events import AlarmRang, FoundWorker, WorkersSeen
+from schedulerd.core.events import FoundWorker, WorkersSeen
 from schedulerd.daemon.chronicle import chronicle
+from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.daemon.loop import PATIENCE_MS, Loop
 from schedulerd.daemon.perform import Watch
@@ -58,6 +60,8 @@ class Service:
             FileElection(settings.state_dir),
             FileElection(ledger.parent, f"{ledger.name}.lock"),
         )
+        self._trust = ClockTrust(settings.clock_wait)
+        self._table_waits = False  # the job files change what must wait until the clock is believed
         self._loop = Loop(
             open_ledger=lambda: open_ledger(settings.ledger.url),
             inbox=self._inbox,
@@ -66,6 +70,7 @@ class Service:
             advertise=settings.results.advertise,
             output="",
             timing=settings.timing,
+            trust=self._trust,
             watches=(chronicle, self._metrics.watch, *watches),
             on_bad_frame=self._metrics.bad_frames.inc,
             on_fenced=self._metrics.fenced.inc,
@@ -197,7 +202,7 @@ class Service:
 
     def _clock_stepped(self, seconds: float) -> None:
         self._metrics.clock_jumps.inc()
-        self._inbox.put(AlarmRang())
+        self._loop.alarm.stepped()
 
     def _upkeep(self) -> None:
         self._loop.is_upkeep_due = True
@@ -220,9 +225,11 @@ class Service:
         return clock.boot_seconds() - self._loop.progress if self._loop.progress else 0.0
 
     def _reasons(self) -> list[str]:
-        reasons = [self._loop.trouble] if self._loop.trouble else []
+        reasons = [text for text in (self._loop.trouble, self._trust.words()) if text]
         if self._loop.is_leading and self._silence() >= SILENT:
             reasons.append(f"the loop has been busy for {self._silence():.0f} s: nothing is fired meanwhile")
+        if self._table_waits:
+            reasons.append("the job files are read when it is, the table in force stays until then")
         if self._discovery_error:
             reasons.append(self._discovery_error)
         elif not self._loop.has_workers:
@@ -235,13 +242,32 @@ class Service:
     # ---- the table ---------------------------------------------------------------------------------------------
 
     def _read_first_table(self) -> None:
-        answer = self.reload(RELOAD_WAIT)
+        try:
+            answer = self.reload(RELOAD_WAIT)
+        except CommandError as error:
+            if self._trust.is_given:
+                raise
+            log.warning("the job files are not in force yet: %s", error)
+            self._table_waits = True
+            threading.Thread(target=self._read_table_later, name="table", daemon=True).start()
+            return
         if not answer.faults:
             return
         cluster = self._inbox.ask(rq.DescribeCluster(), RELOAD_WAIT)
         assert isinstance(cluster, rq.ClusterView)
         if cluster.jobs == 0:
             raise JobFileError(answer.faults)
+
+    def _read_table_later(self) -> None:
+        """In a thread of its own: as soon as the clock is believed; a fault then leaves the table in force."""
+        while not self._trust.wait(1.0):
+            if not self._loop.is_alive:
+                return
+        try:
+            self.reload(RELOAD_WAIT)
+        except CommandError as error:
+            log.error("the job files could not be read: %s; the table in force stays", error)
+        self._table_waits = False
 
     def _refused_table(self, faults: tuple[str, ...]) -> ReloadAnswer:
         self._table_faults = faults

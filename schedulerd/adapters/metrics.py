@@ -58,7 +58,7 @@ class Metrics:
             "fenced", "Leaderships and attempts that were ended because somebody else may act."
         )
         self.discovery_errors = self._counter("consul_errors", "Calls of Consul that failed.")
-        self.clock_jumps = self._counter("clock_jumps", "Steps of the wall clock.")
+        self.clock_jumps = self._counter("clock_jumps", "Steps of the wall clock, and suspends of the host.")
         self.bad_frames = self._counter("bad_frames", "Frames that were dropped because they made no sense.")
         self.fire_delay = self._histogram(
             "fire_delay_seconds", "From a fire time to its recorded run.", _SECONDS

@@ -31,6 +31,16 @@ def given(state: State, command: CommandGiven, now: Moment, draft: Draft) -> Non
     draft.replies.append(Reply(command.token, answer))
 
 
+def _refuse_in_doubt(state: State, entry: JobEntry, now: Moment) -> None:
+    """Its fire times would have to be settled first, by a clock that may be hours off."""
+    if firing.is_in_doubt(state, entry, now):
+        raise CommandError(
+            "unavailable",
+            f"{entry.job.name} has missed fire times, and the clock of the scheduler's host is not synchronised yet; "
+            "try again in a moment",
+        )
+
+
 def view(state: State, entry: JobEntry) -> rq.JobView:
     """A job as it stands."""
     is_done = entry.next_fire is None and not isinstance(entry.job.trigger, Manual) and not entry.open_runs
@@ -113,6 +123,7 @@ def _pause(state: State, request: rq.PauseJob, now: Moment, draft: Draft) -> rq.
         raise CommandError(
             "invalid", f"a pause of {request.job} until {request.until:%FT%TZ} would be over already"
         )
+    _refuse_in_doubt(state, entry, now)
     firing.account(state, entry, now, draft)
     pause = Pause(by=request.by, reason=request.reason, since=now.utc, until=request.until)
     entry.pause = pause
@@ -136,6 +147,7 @@ def _resume(state: State, request: rq.ResumeJob, now: Moment, draft: Draft) -> r
             f"{request.job} is paused by its own definition ({entry.definition.origin.text}); change it there",
         )
     if entry.pause is not None:
+        _refuse_in_doubt(state, entry, now)
         firing.account(state, entry, now, draft)
         if entry.pause is not None:
             entry.pause = None
@@ -187,6 +199,7 @@ def _put(state: State, request: rq.PutJob, now: Moment, draft: Draft) -> rq.Stor
             raise CommandError("conflict", f"{name} exists already (from {entry.definition.origin.text})")
         _refuse_foreign(entry)
         _refuse_changed(entry, request.expected_version)
+        _refuse_in_doubt(state, entry, now)
     elif request.expected_version is not None:
         raise _not_found(state, name)
     put(state, request.definition, request.filled, now, draft)
@@ -199,6 +212,7 @@ def _delete(state: State, request: rq.DeleteJob, now: Moment, draft: Draft) -> r
     entry = _entry(state, request.job)
     _refuse_foreign(entry)
     _refuse_changed(entry, request.expected_version)
+    _refuse_in_doubt(state, entry, now)
     definition = remove(state, request.job, request.cancel, request.by, now, draft)
     draft.events.append(runs.event("job_removed", now, job=request.job, detail=f"by {request.by}"))
     return rq.Stored(definition=definition)
@@ -216,7 +230,7 @@ def _replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) 
     filled: dict[str, list[datetime]] = {}
     for name, instant in request.filled:
         filled.setdefault(name, []).append(instant)
-    added, changed, moved = [], [], []
+    added, changed, same = [], [], []
     for name, definition in named.items():
         entry = state.jobs.get(name)
         if entry is None:
@@ -224,16 +238,21 @@ def _replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) 
         elif entry.definition.version != definition.version:
             changed.append(name)
         elif entry.definition is not definition:
-            if entry.definition != definition:  # the same job at another line
-                moved.append(entry)
-            entry.definition = definition  # an equal one too: it shares its parts with others of the table
-    rows = [_accept(state, named[name], filled.get(name, ()), now, draft) for name in (*added, *changed)]
-    rows.extend(map(_row, moved))
-    if rows:
-        draft.tables.append(RecordJobs(tuple(rows)))
+            same.append(entry)
     removed = [
         name for name, entry in state.jobs.items() if entry.definition.origin.file and name not in named
     ]
+    for name in (*changed, *removed):
+        _refuse_in_doubt(state, state.jobs[name], now)
+    rows = [_accept(state, named[name], filled.get(name, ()), now, draft) for name in (*added, *changed)]
+    for entry in same:
+        definition = named[entry.job.name]
+        is_moved = entry.definition != definition  # the same job at another line
+        entry.definition = definition  # an equal one too: it shares its parts with others of the table
+        if is_moved:
+            rows.append(_row(entry))
+    if rows:
+        draft.tables.append(RecordJobs(tuple(rows)))
     for name in removed:
         remove(state, name, False, "reload", now, draft)
     if added or changed or removed:

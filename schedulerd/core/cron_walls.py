@@ -40,7 +40,7 @@ class CronTimes(Struct, frozen=True, kw_only=True):
         if self.months >> month & 1:
             day_of_month = here.day
             first = day - day_of_month + 1
-            rest = self.days[_shape(here.year, month, first)] >> day_of_month
+            rest = self.days[shape(here.year, month, first)] >> day_of_month
             if rest & 1:
                 found = self._next_time(time)
                 if found >= 0:
@@ -103,12 +103,12 @@ class CronTimes(Struct, frozen=True, kw_only=True):
                 if year > 9999:
                     return None
             first = date(year, month, 1).toordinal()
-            mask = self.days[_shape(year, month, first)]
+            mask = self.days[shape(year, month, first)]
             if mask:
                 return first + (mask & -mask).bit_length() - 2
 
 
-def _shape(year: int, month: int, first: int) -> int:
+def shape(year: int, month: int, first: int) -> int:
     """Index into `days` of the month whose first day has the ordinal `first`."""
     if month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0):
         return 7 + first % 7

@@ -11,6 +11,10 @@ class AlarmRang(Struct, frozen=True):
     """The time the core last asked for has come (or a clock stepped): look at what is due."""
 
 
+class ClockTrusted(Struct, frozen=True):
+    """The wall clock was in doubt since the host's boot and is not any more."""
+
+
 class FoundWorker(Struct, frozen=True, kw_only=True):
     """A worker as discovery tells of it. Being found, or passing, is no proof that it can be reached."""
 
@@ -61,4 +65,13 @@ class SendFailed(Struct, frozen=True):
     attempts: tuple[str, ...]
 
 
-Event = LeadershipGained | SendFailed | AlarmRang | WorkersSeen | FrameArrived | CommandGiven | GatherTooLarge
+Event = (
+    LeadershipGained
+    | SendFailed
+    | AlarmRang
+    | ClockTrusted
+    | WorkersSeen
+    | FrameArrived
+    | CommandGiven
+    | GatherTooLarge
+)

@@ -8,7 +8,7 @@ from msgspec import structs
 from schedulerd.core import runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordPause
-from schedulerd.core.misfire import MISFIRE, Due, SkipRange, due
+from schedulerd.core.misfire import MISFIRE, MISSED_AFTER, Due, SkipRange, due
 from schedulerd.core.overlap import blocking_run
 from schedulerd.core.state import JobEntry, Run, State, await_fire
 from schedulerd.model.job import At, Overlap
@@ -20,19 +20,58 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def fire_due(state: State, now: Moment, draft: Draft) -> None:
-    """Settle every job whose next fire time, or end of pause, has come."""
+    """Settle every job whose next fire time, or end of pause, has come.
+
+    While the clock is in doubt a job that has missed fire times is left as it is; all others fire on time.
+    """
     fires = state.fires
+    for name in list(state.doubted):
+        _look_again(state, name, now)
     names: dict[str, None] = {}
     while fires and fires[0][0] <= now.utc:
         names[heapq.heappop(fires)[1]] = None
     for name in names:
         entry = state.jobs.get(name)
-        if entry is not None and _has_come(entry, now.utc):
+        if entry is None or not _has_come(entry, now.utc):
+            continue
+        if is_in_doubt(state, entry, now):
+            state.doubted[name] = None
+        else:
             account(state, entry, now, draft)
 
 
-def account(state: State, entry: JobEntry, now: Moment, draft: Draft) -> None:
-    """Every fire time of the job up to now gets its row."""
+def is_in_doubt(state: State, entry: JobEntry, now: Moment) -> bool:
+    """The job has missed fire times, if the clock is right, and it may not be: nothing of it is settled yet."""
+    if state.doubts_since is None or entry.next_fire is None:
+        return False
+    return now.utc - entry.next_fire.instant > MISSED_AFTER
+
+
+def believe_clock(state: State, now: Moment, draft: Draft) -> None:
+    """The clock is no longer in doubt: what waited for it is settled, and what came meanwhile counts as on time."""
+    since, state.doubts_since = state.doubts_since, None
+    waited = timedelta(seconds=now.mono - since) if since is not None else timedelta(0)
+    for name in state.doubted:
+        entry = state.jobs.get(name)
+        if entry is not None:
+            account(state, entry, now, draft, waited)
+    state.doubted.clear()
+
+
+def _look_again(state: State, name: str, now: Moment) -> None:
+    """A job that waits for the clock: gone, or no longer behind since the clock was set back?"""
+    entry = state.jobs.get(name)
+    if entry is None or not is_in_doubt(state, entry, now):
+        del state.doubted[name]
+        if entry is not None:
+            await_fire(state, entry, entry.next_fire)
+            await_resume(state, entry)
+
+
+def account(
+    state: State, entry: JobEntry, now: Moment, draft: Draft, waited: timedelta = timedelta(0)
+) -> None:
+    """Every fire time of the job up to now gets its row; those of the time we `waited` were not missed."""
     pause = entry.pause
     if pause is not None and pause.until is not None and pause.until <= now.utc:
         _settle(state, entry, pause.until, now, draft)
@@ -41,7 +80,7 @@ def account(state: State, entry: JobEntry, now: Moment, draft: Draft) -> None:
         draft.events.append(
             runs.event("resumed", now, job=entry.job.name, detail="the pause ended by itself")
         )
-    _settle(state, entry, now.utc, now, draft)
+    _settle(state, entry, now.utc, now, draft, waited)
     await_resume(state, entry)
 
 
@@ -101,8 +140,15 @@ def release(state: State, now: Moment, draft: Draft) -> None:
         return
 
 
-def _settle(state: State, entry: JobEntry, until: datetime, now: Moment, draft: Draft) -> None:
-    result = due(entry.job, entry.anchor, entry.mark, until, is_paused=entry.is_paused)
+def _settle(
+    state: State,
+    entry: JobEntry,
+    until: datetime,
+    now: Moment,
+    draft: Draft,
+    waited: timedelta = timedelta(0),
+) -> None:
+    result = due(entry.job, entry.anchor, entry.mark, until, is_paused=entry.is_paused, waited=waited)
     _apply(state, entry, result, now, draft)
     if result.mark != entry.mark:
         entry.mark = result.mark

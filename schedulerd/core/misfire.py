@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from schedulerd.core import counting
 from schedulerd.core.trigger import FireTime, fires_between, next_fire
 from schedulerd.model.job import Job, Misfire
 
@@ -36,22 +37,35 @@ class Due(Struct, frozen=True, kw_only=True):
     next: FireTime | None  # the first one after `mark`
 
 
-def due(job: Job, anchor: datetime | None, mark: datetime, now: datetime, *, is_paused: bool) -> Due:
-    """Settles every fire time in (mark, now], walking forward from the mark only.
+def due(
+    job: Job,
+    anchor: datetime | None,
+    mark: datetime,
+    now: datetime,
+    *,
+    is_paused: bool,
+    waited: timedelta = timedelta(0),
+) -> Due:
+    """Settles every fire time in (mark, now], forward from the mark only; long stretches of skips are only counted.
 
     Those found more than MISSED_AFTER late were missed: `misfire = "once"` runs the newest if it is younger
     than `catchup`, "all" runs the newest `catchup_max` of those younger than `catchup`, "skip" none. While
-    paused all are skips. A clock that went back (now <= mark) settles nothing and leaves the mark where it
-    is.
+    paused all are skips. What came while we ourselves `waited` was not missed. A clock that went back (now <=
+    mark) settles nothing and leaves the mark where it is.
     """
     on_time: list[FireTime] = []
     young: list[FireTime] = []
     skips = _Skips()
-    for fire in fires_between(job, anchor, mark, now):
+    late = MISSED_AFTER + waited
+    plan = counting.plan(job, anchor, mark, now, late, is_paused=is_paused)
+    skips.add_stretch(plan.all, PAUSED if is_paused else MISFIRE)
+    skips.add_stretch(plan.too_old, TOO_OLD)
+    skips.add_stretch(plan.surplus, MISFIRE)
+    for fire in fires_between(job, anchor, plan.start, now):
         age = now - fire.instant
         if is_paused:
             skips.add(fire, PAUSED)
-        elif age <= MISSED_AFTER:
+        elif age <= late:
             on_time.append(fire)
         elif job.misfire is Misfire.SKIP:
             skips.add(fire, MISFIRE)
@@ -89,6 +103,13 @@ class _Skips:
             self._first, self._reason, self._count = fire, reason, 0
         self._last = fire
         self._count += 1
+
+    def add_stretch(self, stretch: counting.Stretch | None, reason: str) -> None:
+        """Many at once; None is none."""
+        if stretch is not None:
+            self.add(FireTime(stretch.first), reason)
+            self._last = FireTime(stretch.last)
+            self._count += stretch.count - 1
 
     def ranges(self) -> tuple[SkipRange, ...]:
         self._close()

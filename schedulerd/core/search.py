@@ -52,10 +52,10 @@ def next_instant(
     known_from, known = 1, 0  # no wall in known_from..known-1 matches, `known` does; nothing known yet
     while instant < limit:
         segment = where.segment(instant)
-        moved = _moved(walls, segment) if segment.gap and instant == segment.start else None
+        moved = moved_to(walls, segment) if segment.gap and instant == segment.start else None
         if moved is not None:
             return moved
-        wall, end = _reach(walls, segment, instant, fold)
+        wall, end = reach(walls, segment, instant, fold)
         if not known_from <= wall <= known:
             found = walls.next_wall(wall)
             if found is None:
@@ -77,18 +77,18 @@ def instants_between(
     instant, last = max(after + 1, FIRST), min(until, LAST)
     while instant <= last:
         segment = where.segment(instant)
-        moved = _moved(walls, segment) if segment.gap and instant == segment.start else None
+        moved = moved_to(walls, segment) if segment.gap and instant == segment.start else None
         if moved is not None:
             yield moved
             instant += 1
-        wall, end = _reach(walls, segment, instant, fold)
+        wall, end = reach(walls, segment, instant, fold)
         offset = segment.offset
         for found in walls.walls_between(wall, min(end, last + 1 + offset)):
             yield found - offset, None
         instant = segment.end
 
 
-def _moved(walls: Walls, segment: Segment) -> tuple[int, int | None] | None:
+def moved_to(walls: Walls, segment: Segment) -> tuple[int, int | None] | None:
     """What the gap before `segment` moves to its start; without a wall if that instant matches by itself."""
     if not walls.is_fixed or segment.gap > LONGEST_CATCH_UP:
         return None
@@ -99,7 +99,7 @@ def _moved(walls: Walls, segment: Segment) -> tuple[int, int | None] | None:
     return segment.start, None if walls.next_wall(wall) == wall else skipped
 
 
-def _reach(walls: Walls, segment: Segment, instant: int, fold: Fold) -> tuple[int, int]:
+def reach(walls: Walls, segment: Segment, instant: int, fold: Fold) -> tuple[int, int]:
     """The walls, first and behind the last, of `segment` from `instant` on in which `walls` may fire."""
     first, end = instant, segment.end
     if walls.is_fixed:

@@ -193,6 +193,8 @@ class State:
     fires: list[tuple[datetime, str]] = field(
         default_factory=list
     )  # heap; an entry counts only if it still holds
+    doubts_since: float | None = None  # mono since when the wall clock is not believed; None: it is
+    doubted: dict[str, None] = field(default_factory=dict)  # jobs whose missed fire times wait for the clock
     deadlines: list[tuple[float, str]] = field(
         default_factory=list
     )  # heap of (mono, run id): dispatch timeouts

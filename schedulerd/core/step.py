@@ -93,6 +93,10 @@ def _leadership_gained(state: State, event: ev.LeadershipGained, now: Moment, dr
     takeover.resume(state, now, draft)
 
 
+def _clock_trusted(state: State, event: ev.ClockTrusted, now: Moment, draft: Draft) -> None:
+    firing.believe_clock(state, now, draft)
+
+
 def _send_failed(state: State, event: ev.SendFailed, now: Moment, draft: Draft) -> None:
     worker = state.workers.get(event.peer)
     if worker is not None and worker.is_open:
@@ -117,6 +121,7 @@ def _gather_too_large(state: State, event: ev.GatherTooLarge, now: Moment, draft
 HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], None]] = {
     ev.AlarmRang: _alarm_rang,
     ev.LeadershipGained: _leadership_gained,
+    ev.ClockTrusted: _clock_trusted,
     ev.WorkersSeen: workers.seen,
     ev.FrameArrived: workers.arrived,
     ev.CommandGiven: commands.given,

@@ -13,12 +13,20 @@ _REASONS = {SubtaskState.FAILED: "exit"}
 
 
 def rebuild(
-    work: OpenWork, *, epoch: int, leader: str, results: str, output: str, timing: Timing, now: Moment
+    work: OpenWork,
+    *,
+    epoch: int,
+    leader: str,
+    results: str,
+    output: str,
+    timing: Timing,
+    now: Moment,
+    doubts_clock: bool = False,
 ) -> State:
     """What a leader of `epoch` remembers at its first moment.
 
     Workers are not in the ledger: discovery and inventories bring them, and with them the word on every open attempt.
-    Fire times missed since the marks are settled by the first step.
+    Fire times missed since the marks are settled by the first step, or once the clock is no longer in doubt.
     """
     state = State(
         epoch, leader, results, output, timing, work.next_fence, led_since=now.mono, last_step=now.mono
@@ -26,6 +34,7 @@ def rebuild(
     state.next_beat = state.next_tick = state.next_release = now.mono
     state.removed = dict(work.removed)
     state.backfill_width = dict(work.backfills)
+    state.doubts_since = now.mono if doubts_clock else None
     for row in work.jobs:
         entry = JobEntry(row.definition, row.first_seen, row.mark, row.anchor, row.pause)
         state.jobs[entry.job.name] = entry

@@ -13,10 +13,19 @@ from schedulerd.adapters.collector import Collector
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.core.effects import Effect, RecordEvent, StepDown
-from schedulerd.core.events import AlarmRang, CommandGiven, Event, FrameArrived, LeadershipGained, WorkersSeen
+from schedulerd.core.events import (
+    AlarmRang,
+    ClockTrusted,
+    CommandGiven,
+    Event,
+    FrameArrived,
+    LeadershipGained,
+    WorkersSeen,
+)
 from schedulerd.core.state import State
 from schedulerd.core.step import step
 from schedulerd.core.takeover import rebuild
+from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.daemon.perform import Performer, Watch
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
@@ -50,6 +59,7 @@ class Loop:
         advertise: str,
         output: str,
         timing: Timing,
+        trust: ClockTrust,
         watches: Sequence[Watch] = (),
         on_bad_frame: Callable[[], None] = lambda: None,
         on_fenced: Callable[[], None] = lambda: None,
@@ -71,6 +81,7 @@ class Loop:
         self._advertise = advertise
         self._output = output
         self._timing = timing
+        self._trust = trust
         self._watches = watches
         self._on_bad_frame = on_bad_frame
         self._on_fenced = on_fenced
@@ -244,6 +255,8 @@ class Loop:
             elif isinstance(event, WorkersSeen):
                 self._found = event
                 self.has_workers = True
+        if not self._trust.is_given and self._trust.look():
+            events.insert(0, ClockTrusted())
         events.extend(FrameArrived(frame.envelope, frame.message) for frame in collector.take(EVENTS))
         return events
 
@@ -257,6 +270,7 @@ class Loop:
             output=self._output,
             timing=self._timing,
             now=now,
+            doubts_clock=not self._trust.is_given,
         )
 
 

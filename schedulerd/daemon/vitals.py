@@ -8,6 +8,7 @@ from schedulerd.hostkit import clock, notify
 
 GUARD_EVERY = 0.25  # seconds between two comparisons of the clocks
 STEP = 0.2  # seconds by which the wall clock must have moved against boot time to be called a step
+SUSPEND = 1.0  # seconds by which boot time must have run ahead of the monotonic clock: the host slept
 STATUS_EVERY = 5.0  # seconds
 STARTING_FOR_US = (
     30_000_000  # microseconds more that systemd is asked to wait while something is not there yet
@@ -22,7 +23,7 @@ class Vitals:
     def __init__(
         self,
         *,
-        on_clock_step: Callable[[float], None],
+        on_clock_step: Callable[[float], None],  # seconds the wall clock went ahead of our waiting
         is_alive: Callable[[], bool],
         status: Callable[[], str],
     ) -> None:
@@ -48,7 +49,7 @@ class Vitals:
         self._thread.join(5.0)
 
     def _run(self) -> None:
-        offset = _offset()
+        offset, slept = _offset(), _slept()
         limit = notify.watchdog_seconds()
         told = barked = 0.0
         while not self._stopping.wait(GUARD_EVERY):
@@ -58,6 +59,11 @@ class Vitals:
                 offset += moved
                 log.warning("the wall clock stepped by %+.3f s; due times are looked at anew", moved)
                 self._on_clock_step(moved)
+            missing = _slept() - slept
+            if abs(missing) >= SUSPEND:
+                slept += missing
+                log.warning("this host was suspended for %.3f s; due times are looked at anew", missing)
+                self._on_clock_step(missing)
             if limit is not None and now - barked >= limit / 3 and self._is_alive():
                 barked = now
                 notify.watchdog()
@@ -70,3 +76,7 @@ class Vitals:
 
 def _offset() -> float:
     return clock.utc_now().timestamp() - clock.boot_seconds()
+
+
+def _slept() -> float:
+    return clock.boot_seconds() - clock.monotonic_us() / 1e6

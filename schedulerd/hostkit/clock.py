@@ -1,31 +1,39 @@
-"""The host's two clocks. Knows nothing of what they are compared with.
+"""The clocks both daemons read. Knows nothing of what they are compared with.
 
 Boot time counts suspend and never steps, so leases, expiries and resends wait on it; UTC is for fire times
-and people.
+and people. All readings of the process go through here, so that a test can move them (clock_failpoint).
 """
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from schedulerd.hostkit import clock_failpoint
+
+moved = clock_failpoint.from_environment()  # None outside tests
 
 
 def boot_ms() -> int:
     """Milliseconds since this host booted, suspend included (CLOCK_BOOTTIME)."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    return now if moved is None else now + round(moved.boot * 1000)
 
 
 def boot_seconds() -> float:
     """Seconds since this host booted, suspend included (CLOCK_BOOTTIME)."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e9
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e9
+    return now if moved is None else now + moved.boot
 
 
 def utc_now() -> datetime:
     """Now by the wall clock: aware, UTC."""
-    return datetime.now(UTC)
+    now = datetime.now(UTC)
+    return now if moved is None else now + timedelta(seconds=moved.wall)
 
 
 def utc_ms() -> int:
     """Milliseconds since 1970 by the wall clock (UTC)."""
-    return time.time_ns() // 1_000_000
+    now = time.time_ns() // 1_000_000
+    return now if moved is None else now + round(moved.wall * 1000)
 
 
 def monotonic_us() -> int:

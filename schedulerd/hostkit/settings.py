@@ -88,6 +88,7 @@ class SchedulerdSettings(Struct, frozen=True, kw_only=True):
     discovery: DiscoverySettings
     insecure: bool  # [transport]: listening beyond loopback without keys was asked for
     timing: Timing
+    clock_wait: int  # [clock]: seconds that missed fire times wait for synchronisation after a boot; 0 = none
     defaults: dict[str, Any]  # [defaults]: job-file keys for every job, unread
 
 
@@ -136,6 +137,7 @@ def load_schedulerd(path: Path | None, environ: Mapping[str, str]) -> Schedulerd
         discovery=_discovery(source),
         insecure=insecure,
         timing=read_timing(source),
+        clock_wait=source.number("clock", "sync_wait_seconds", 30, 0, 3600),
         defaults=source.table("defaults"),
     )
     source.finish()

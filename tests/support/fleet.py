@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import urllib.request
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +19,23 @@ from support.waiting import wait_until
 class Fleet:
     """One schedulerd and named workers below `place`; whatever is started is stopped at the end."""
 
-    def __init__(self, place: Path, consul: ConsulAgent, cluster: str, extra: str = "") -> None:
-        """`extra` goes to the end of every settings file."""
+    def __init__(
+        self,
+        place: Path,
+        consul: ConsulAgent | None,
+        cluster: str,
+        extra: str = "",
+        *,
+        listed: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`extra` goes to the end of every settings file, `env` into the environment of every daemon.
+
+        Without a Consul the workers `listed` by name are found by a list in the settings.
+        """
         self._extra = extra
+        self._env = env
+        self._listed = dict(zip(listed, free_ports(len(listed)), strict=True))
         self.place = place
         self.jobs = place / "jobs.d"
         self.jobs.mkdir(parents=True, exist_ok=True)
@@ -66,16 +81,17 @@ listen = "tcp://127.0.0.1:{self._ports[1]}"
 advertise = "127.0.0.1:{self._ports[1]}"
 [ledger]
 url = "{self.ledger}"
-[discovery]
-kind = "consul"
-[discovery.consul]
-address = "{self._consul.address}"
+{self._discovery()}
 {self._extra}
 """
         )
         (self.place / "schedulerd").mkdir(exist_ok=True)
         daemon = self._stack.enter_context(
-            Daemon([PROGRAMS / "schedulerd", "--config", config], log=self.place / "schedulerd.log")
+            Daemon(
+                [PROGRAMS / "schedulerd", "--config", config],
+                log=self.place / "schedulerd.log",
+                env=self._env,
+            )
         )
         daemon.wait_said(until)
         self.scheduler = daemon
@@ -93,21 +109,24 @@ state_dir = "{name}"
 slots = {slots}
 labels = [{quoted}]
 [listen]
-address = "tcp://127.0.0.1:*"
+address = "tcp://127.0.0.1:{self._listed.get(name, "*")}"
 advertise = ""
-[discovery]
-kind = "consul"
-[discovery.consul]
-address = "{self._consul.address}"
+{self._discovery()}
 {self._extra}
 """
         )
         daemon = self._stack.enter_context(
-            Daemon([PROGRAMS / "workerd", "--config", config], log=self.place / f"{name}.log")
+            Daemon([PROGRAMS / "workerd", "--config", config], log=self.place / f"{name}.log", env=self._env)
         )
         daemon.wait_said("READY=1")
         self.workers[name] = daemon
         return daemon
+
+    def _discovery(self) -> str:
+        if self._consul is not None:
+            return f'[discovery]\nkind = "consul"\n[discovery.consul]\naddress = "{self._consul.address}"'
+        workers = ", ".join(f'"127.0.0.1:{port}"' for port in self._listed.values())
+        return f'[discovery]\nkind = "static"\n[discovery.static]\nworkers = [{workers}]'
 
     def ctl(self, *words: str, code: int | None = 0, seconds: float = 60.0) -> str:
         """What `schedulerctl` prints; fails when its exit code is not `code` (None: any)."""
