@@ -14,7 +14,7 @@ from msgspec import Struct
 from schedulerd.core.cron import has_hash, parse
 from schedulerd.core.cron_count import count_walls
 from schedulerd.core.cron_walls import CronTimes
-from schedulerd.core.search import Fold, moved_to, reach
+from schedulerd.core.search import Fold, instants_between, moved_to, reach
 from schedulerd.core.trigger import next_fire
 from schedulerd.core.zones import FIRST, LAST, Zone, from_seconds, to_seconds, zone
 from schedulerd.model.job import Cron, Every, Job, Misfire
@@ -128,12 +128,12 @@ def _newest_cron(expression: str, timezone: str, name: str, after: int, until: i
     if limit == 0:
         return until
     walls, where = parse(expression, name), zone(timezone)
-    low, high = (
-        until - limit,
-        until,
-    )  # stretches at the end, doubled until one holds enough: short ones are cheap
-    while low > after and _tally(walls, where, low, until) < limit:
-        low, high = until - 2 * (until - low), low
+    low, high = until - 60 * limit, until  # stretches at the end, made wider until one holds enough
+    number = 0
+    while low > after and (number := _tally(walls, where, low, until)) < limit:
+        low, high = until - 4 * (until - low), low
+    if low > after and number <= 8 * limit + _FEW:
+        return [instant for instant, _ in instants_between(walls, where, low, until)][-limit] - 1
     low = max(low, after)
     while high - low > 1:
         middle = (low + high) // 2
