@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from properties.test_fire_times import EXAMPLES, EXPRESSIONS, JUMPY, ZONES, cron_job, windows
+from properties.cron_material import EXPRESSIONS, JUMPY, ZONES, windows
+from properties.test_fire_times import EXAMPLES, cron_job
 
 from schedulerd.core import counting
 from schedulerd.core.misfire import MISSED_AFTER, SkipRange, due
