@@ -5,19 +5,18 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from schedulerd.core import backfilling, firing, runs
+from schedulerd.core import backfilling, firing, overlap, runs
 from schedulerd.core import requests as rq
 from schedulerd.core.cancelling import cancel_run
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordJobs, RecordPause, RecordRemovals, Reply
 from schedulerd.core.events import CommandGiven
-from schedulerd.core.overlap import blocking_run
 from schedulerd.core.state import JobEntry, State, Worker, await_fire
 from schedulerd.core.trigger import default_anchor, next_fire
 from schedulerd.errors import CommandError
 from schedulerd.model.job import At, Definition, Every, Manual
 from schedulerd.model.moment import Moment
-from schedulerd.model.run import JobRow, Pause
+from schedulerd.model.run import JobRow, Pause, SkipReason
 
 MAX_REQUESTS = 10_000  # trigger keys remembered
 
@@ -86,6 +85,7 @@ def _accept(
         if isinstance(job.trigger, Every) and entry.job.trigger != job.trigger:
             entry.anchor = default_anchor(now.utc, job.name, job.trigger.period)
         entry.definition = definition
+        overlap.look_again(state, job.name)
     row = _row(entry)
     if isinstance(job.trigger, At):
         _account_past(state, entry, job.trigger, set(filled), now, draft)
@@ -161,15 +161,25 @@ def _trigger(state: State, request: rq.TriggerJob, now: Moment, draft: Draft) ->
     known = state.requests.get((request.job, request.key))
     if known is not None:
         return rq.Triggered(outcome="started", run=known, reason=rq.KEY_USED)
-    blocker = blocking_run(entry)
-    if blocker is not None:
-        return rq.Triggered(outcome="refused", run=None, reason=f"{blocker} is not final and overlap is skip")
+    refusal = overlap.refusal(state, entry)
+    if refusal is not None:
+        return rq.Triggered(outcome="refused", run=None, reason=_why_refused(entry, refusal))
     run = runs.trigger(state, entry, request.key, request.by, request.env, now, draft)
+    overlap.line_up(state, entry, run, now, draft)
     state.requests[(request.job, request.key)] = run.id
     while len(state.requests) > MAX_REQUESTS:
         del state.requests[next(iter(state.requests))]
     draft.events.append(runs.event("triggered", now, run=run, detail=f"by {request.by}"))
+    if run.is_held:
+        waits = f"{sum(1 for other in entry.open_runs if state.runs[other].is_held)} wait for their turn"
+        return rq.Triggered(outcome="queued", run=run.id, reason=waits)
     return rq.Triggered(outcome="started", run=run.id)
+
+
+def _why_refused(entry: JobEntry, refusal: SkipReason) -> str:
+    if refusal is SkipReason.QUEUE_FULL:
+        return f"its queue is full: {entry.job.queue_max} runs wait already (queue_max)"
+    return f"{next(iter(entry.open_runs))} is not final and overlap is skip"
 
 
 def _cancel(state: State, request: rq.CancelRun, now: Moment, draft: Draft) -> rq.Cancelled:

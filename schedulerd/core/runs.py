@@ -45,7 +45,7 @@ def event(
 def fire(
     state: State, entry: JobEntry, fire_time: FireTime, cause: Cause, now: Moment, draft: Draft, by: str = ""
 ) -> Run:
-    """The run that fills the slot of `fire_time`. Catch-up and backfill runs are recorded and wait for their turn."""
+    """The run that fills the slot of `fire_time`, recorded. Catch-up and backfill runs wait; others: see overlap."""
     record = NewRun(
         id=scheduled_run_id(entry.job.name, fire_time.instant),
         job=entry.job.name,
@@ -62,15 +62,13 @@ def fire(
         hold(state, run)
         if run.is_aside:
             entry.open_runs.pop(run.id)
-    else:
-        expand(state, run, now, draft)
     return run
 
 
 def trigger(
     state: State, entry: JobEntry, key: str, by: str, env: dict[str, str], now: Moment, draft: Draft
 ) -> Run:
-    """A manual run: it has no slot and moves no mark."""
+    """A manual run, recorded: it has no slot and moves no mark."""
     record = NewRun(
         id=manual_run_id(entry.job.name, now.utc, key),
         job=entry.job.name,
@@ -82,9 +80,7 @@ def trigger(
         env=env,
         by=by,
     )
-    run = _open(state, entry, record, draft)
-    expand(state, run, now, draft)
-    return run
+    return _open(state, entry, record, draft)
 
 
 def hold(state: State, run: Run) -> None:
@@ -232,6 +228,8 @@ def close(state: State, run: Run, now: Moment, draft: Draft, result: bytes = b""
         entry.open_runs.pop(run.id, None)
     if run.job.name in state.held and run.job.name not in state.held_turns:
         state.held_turns.append(run.job.name)
+    if run.job.name in state.lines:
+        state.turns[run.job.name] = None
     draft.closed.append(
         CloseRun(
             run=run.id,

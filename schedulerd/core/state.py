@@ -71,7 +71,9 @@ class Run:
     is_split: bool = False  # the list of ordinary subtasks is complete
     is_cancelled: bool = False
     is_killed: bool = False  # the cancel asked for KILL
-    is_held: bool = False  # a catch-up or backfill run waiting for its turn
+    is_held: bool = (
+        False  # it waits for its turn: a catch-up or backfill run, or one behind another of its job
+    )
     subtasks: dict[int, Subtask] = field(default_factory=dict)
     open_subtasks: int = 0  # ordinary ones that are not final
     reason: str = ""  # of the first subtask that did not succeed
@@ -93,6 +95,11 @@ class Run:
     def is_aside(self) -> bool:
         """A backfill run that has not had its turn: for overlap it is not there yet."""
         return self.is_held and self.cause is Cause.BACKFILL
+
+    @property
+    def awaits_release(self) -> bool:
+        """A catch-up or backfill run that has not had its turn: it holds nobody up."""
+        return self.is_held and self.cause in (Cause.CATCHUP, Cause.BACKFILL)
 
     @property
     def is_waiting(self) -> bool:
@@ -189,6 +196,8 @@ class State:
     backfill_width: dict[str, int] = field(
         default_factory=dict
     )  # by job: how many of its backfill runs may go at once; 1 unless it stands here
+    lines: dict[str, None] = field(default_factory=dict)  # jobs with other runs that wait for their turn
+    turns: dict[str, None] = field(default_factory=dict)  # those of them where one may begin now
     next_release: float = 0.0  # mono
     fires: list[tuple[datetime, str]] = field(
         default_factory=list

@@ -1,6 +1,6 @@
 """A State from the ledger's open work: how every leader begins, after a start, a failover or a ledger fault alike."""
 
-from schedulerd.core import runs
+from schedulerd.core import overlap, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.firing import await_resume
 from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask, await_fire
@@ -89,12 +89,14 @@ def _reopen(state: State, found: OpenRun, now: Moment) -> None:
             run.pinned.setdefault(subtask.pinned, type(run.pending)()).append(subtask)
         else:
             run.pending.append(subtask)
-    if run.cause in runs.HELD and not run.subtasks and not run.is_split:
+    if run.subtasks or run.is_split or run.is_cancelled:
+        state.enlist(run)
+    elif run.cause in runs.HELD:
         runs.hold(state, run)
         if entry is not None and run.is_aside:
             entry.open_runs.pop(run.id)
     else:
-        state.enlist(run)
+        overlap.wait(state, run)  # it begins in the first step, if nothing is before it
 
 
 def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> None:

@@ -90,6 +90,7 @@ class Overlap(enum.Enum):
     """What happens to a fire time while a run of the job is not final."""
 
     SKIP = "skip"
+    QUEUE = "queue"  # it waits; runs go one after another
     ALLOW = "allow"
 
 
@@ -123,6 +124,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     kill_after: timedelta = timedelta(seconds=10)  # from TERM to KILL
     success_codes: tuple[int, ...] = (0,)
     overlap: Overlap = Overlap.SKIP
+    queue_max: int = 10  # how many runs may wait with `overlap = "queue"`, besides the one that has begun
     misfire: Misfire = Misfire.ONCE
     catchup: timedelta = timedelta(hours=1)  # missed instants older than this are never run
     catchup_max: int = 100  # how many missed instants `misfire = "all"` may run

@@ -162,6 +162,7 @@ _COPIED = (
     "kill_after",
     "success_codes",
     "overlap",
+    "queue_max",
     "misfire",
     "catchup",
     "catchup_max",

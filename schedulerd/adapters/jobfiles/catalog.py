@@ -18,14 +18,14 @@ def _words(text: str) -> frozenset[str]:
 
 
 _DEFAULTS = _words(
-    "timezone env cwd shell timeout kill_after success_codes overlap misfire catchup catchup_max "
+    "timezone env cwd shell timeout kill_after success_codes overlap queue_max misfire catchup catchup_max "
     "dispatch_timeout on_lost requires retry paused tags"
 )
 BELONGS_TO_A_JOB = _words("schedule every at argv command script split gather description")
 
 _LATER_OF_A_JOB = _words(
     "dst_gap dst_fold every_from start end max_runs calendar not_calendar jitter env_file user group "
-    "umask run_timeout queue_max pools priority prefers hosts balance limits notify expect_within "
+    "umask run_timeout pools priority prefers hosts balance limits notify expect_within "
     "owner runbook keep anchor python args kwargs http stdin hash_key setup teardown after after_on "
     "on_success on_failure"
 )
@@ -46,7 +46,7 @@ _LATER: dict[str, frozenset[str]] = {
     "gather": _words("python args kwargs http stdin"),
     "retry": _words("on codes backoff factor max_backoff jitter where"),
 }
-_LATER_VALUES: dict[str, frozenset[str]] = {"overlap": frozenset({"queue", "replace"})}
+_LATER_VALUES: dict[str, frozenset[str]] = {"overlap": frozenset({"replace"})}
 
 
 def keys_of(level: str) -> frozenset[str]:

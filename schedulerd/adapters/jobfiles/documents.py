@@ -81,8 +81,11 @@ class Defaults(Document):
     success_codes: Annotated[list[ExitCode], Field(min_length=1, max_length=256)] | None = Field(
         None, description="Exit codes that count as success; default [0]."
     )
-    overlap: Literal["skip", "allow"] | None = Field(
+    overlap: Literal["skip", "queue", "allow"] | None = Field(
         None, description='What a fire time does while a run is open; default "skip".'
+    )
+    queue_max: int | None = Field(
+        None, ge=1, le=10_000, description='Runs that may wait with overlap = "queue"; default 10.'
     )
     misfire: Literal["once", "all", "skip"] | None = Field(
         None, description='Which missed fire times run; default "once", the newest.'

@@ -22,6 +22,7 @@ _PLAIN = (
     "kill_after",
     "success_codes",
     "overlap",
+    "queue_max",
     "misfire",
     "catchup",
     "catchup_max",
