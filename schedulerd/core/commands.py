@@ -14,7 +14,7 @@ from schedulerd.core.events import CommandGiven
 from schedulerd.core.state import JobEntry, State, Worker, await_fire
 from schedulerd.core.trigger import default_anchor, next_fire
 from schedulerd.errors import CommandError
-from schedulerd.model.job import At, Definition, Every, Manual
+from schedulerd.model.job import At, Definition, Every, Manual, Overlap
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import JobRow, Pause, SkipReason
 
@@ -170,6 +170,9 @@ def _trigger(state: State, request: rq.TriggerJob, now: Moment, draft: Draft) ->
     while len(state.requests) > MAX_REQUESTS:
         del state.requests[next(iter(state.requests))]
     draft.events.append(runs.event("triggered", now, run=run, detail=f"by {request.by}"))
+    if run.is_held and entry.job.overlap is Overlap.REPLACE:
+        old = next(other for other in entry.open_runs if state.runs[other].is_cancelled)
+        return rq.Triggered(outcome="started", run=run.id, reason=f"replacing {old}, which is being ended")
     if run.is_held:
         waits = f"{sum(1 for other in entry.open_runs if state.runs[other].is_held)} wait for their turn"
         return rq.Triggered(outcome="queued", run=run.id, reason=waits)

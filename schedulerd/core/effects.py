@@ -101,10 +101,11 @@ class RecordSubtaskStates(Struct, frozen=True):
 
 
 class RecordCancel(Struct, frozen=True):
-    """An operator asked for the end of a run that is not final yet."""
+    """The end of a run that is not final yet was asked for; the first one who asks counts."""
 
     run: str
-    by: str
+    by: str  # who, or the run that takes its place
+    reason: str = "operator"  # operator | replaced
 
 
 class CloseRun(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ hold nobody up here; firing.py gives them their turns.
 """
 
 from schedulerd.core import runs
+from schedulerd.core.cancelling import REPLACED, cancel_run
 from schedulerd.core.draft import Draft
 from schedulerd.core.state import JobEntry, Run, State
 from schedulerd.model.job import Overlap
@@ -21,13 +22,21 @@ def refusal(state: State, entry: JobEntry) -> SkipReason | None:
         case Overlap.QUEUE:
             waiting = sum(1 for run in _before(state, entry) if run.is_held)
             return SkipReason.QUEUE_FULL if waiting >= entry.job.queue_max else None
-        case Overlap.ALLOW:
+        case Overlap.ALLOW | Overlap.REPLACE:
             return None
 
 
 def line_up(state: State, entry: JobEntry, run: Run, now: Moment, draft: Draft) -> None:
-    """Begin a run that was just recorded, or let it wait behind those that are open."""
-    if entry.job.overlap is Overlap.QUEUE and any(other is not run for other in _before(state, entry)):
+    """Begin a run that was just recorded, or let it wait behind those that are open.
+
+    With "replace" these are ended first: one that waits itself at once, one that has begun when its attempts have.
+    """
+    if entry.job.overlap is Overlap.REPLACE:
+        for old in _before(state, entry):
+            if old is not run:
+                cancel_run(state, old, run.id, False, now, draft, REPLACED)
+    may_wait = entry.job.overlap in (Overlap.QUEUE, Overlap.REPLACE)
+    if may_wait and any(other is not run for other in _before(state, entry)):
         wait(state, run)
     else:
         runs.expand(state, run, now, draft)

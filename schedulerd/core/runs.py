@@ -173,7 +173,9 @@ def step_succeeded(
 def resume(state: State, run: Run, now: Moment, draft: Draft) -> None:
     """After a takeover: a run that neither waits nor runs goes on to its next step."""
     if run.is_cancelled:
-        end_waiting(state, run, take_waiting(state, run), SubtaskState.CANCELLED, "operator", now, draft)
+        end_waiting(
+            state, run, take_waiting(state, run), SubtaskState.CANCELLED, run.cancel_reason, now, draft
+        )
     elif not run.live and not run.is_waiting:
         if run.is_split and run.open_subtasks == 0:
             _all_settled(state, run, now, draft)
@@ -212,9 +214,9 @@ def take_waiting(state: State, run: Run) -> list[Subtask]:
 
 
 def close(state: State, run: Run, now: Moment, draft: Draft, result: bytes = b"") -> None:
-    """The run becomes final: cancelled if an operator asked, succeeded if everything did, else failed."""
+    """The run becomes final: cancelled if that was asked for, succeeded if everything did, else failed."""
     if run.is_cancelled:
-        final, reason = RunState.CANCELLED, "operator"
+        final, reason = RunState.CANCELLED, run.cancel_reason
     elif run.reason:
         final, reason = RunState.FAILED, run.reason
     else:

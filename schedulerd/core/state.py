@@ -70,6 +70,7 @@ class Run:
     started_at: datetime | None = None
     is_split: bool = False  # the list of ordinary subtasks is complete
     is_cancelled: bool = False
+    cancel_reason: str = "operator"  # of a cancelled one: operator | replaced
     is_killed: bool = False  # the cancel asked for KILL
     is_held: bool = (
         False  # it waits for its turn: a catch-up or backfill run, or one behind another of its job

@@ -58,7 +58,7 @@ def _reopen(state: State, found: OpenRun, now: Moment) -> None:
     )
     run.started_at = found.started_at
     run.is_split = found.is_split
-    run.is_cancelled = found.is_cancelled
+    run.is_cancelled, run.cancel_reason = found.is_cancelled, found.cancel_reason
     state.runs[run.id] = run
     entry = state.jobs.get(run.job.name)
     if entry is not None:

@@ -92,6 +92,7 @@ class Overlap(enum.Enum):
     SKIP = "skip"
     QUEUE = "queue"  # it waits; runs go one after another
     ALLOW = "allow"
+    REPLACE = "replace"  # it waits until those that are open have been ended
 
 
 class Misfire(enum.Enum):

@@ -173,9 +173,10 @@ class OpenRun(Struct, frozen=True, kw_only=True):
     state: RunState
     started_at: datetime | None
     is_split: bool  # the list of subtasks is recorded and complete
-    is_cancelled: bool  # an operator asked for its end
+    is_cancelled: bool  # its end was asked for
     subtasks: tuple[OpenSubtask, ...]  # ordinary ones and steps, by index
     attempts: tuple[OpenAttempt, ...]
+    cancel_reason: str = "operator"  # why its end was asked for
 
 
 class OpenWork(Struct, frozen=True, kw_only=True):

@@ -284,6 +284,13 @@ def test_a_run_does_not_fall_into_a_range_of_skips(commit: Commit, ledger: Ledge
     assert len(ledger.load().runs) == 2
 
 
+def test_a_run_that_is_replaced_is_known_as_such(ledger: Ledger, commit: Commit) -> None:
+    run = new_run()
+    commit(RecordRuns((run,)), RecordCancel(run.id, new_run(2).id, "replaced"))
+    found = only_run(ledger)
+    assert (found.is_cancelled, found.cancel_reason) == (True, "replaced")
+
+
 def test_a_range_of_skips_overlaps_nothing(commit: Commit, reader: LedgerReader) -> None:
     commit(RecordRuns((new_run(5),)), RecordSkips((skip(1, 3, 3),)))
     for first, last in ((5, 5), (4, 6), (2, 9), (3, 4), (0, 1), (0, 9)):
@@ -395,7 +402,11 @@ def test_open_work_is_loaded_with_its_history(ledger: Ledger, commit: Commit) ->
     commit(RecordOutcomes((outcome(run.id, 0, 2, "lost"),)))
     third = new_attempt(run.id, 0, 3, fence=3, worker="w2")
     commit(RecordSubtaskStates(run.id, ((0, SubtaskState.PENDING, "lost"),)), RecordAttempts((third,)))
-    commit(RecordStarted(((third.id, at(2)),)), RecordCancel(run.id, "ann"))
+    commit(
+        RecordStarted(((third.id, at(2)),)),
+        RecordCancel(run.id, "ann"),
+        RecordCancel(run.id, "r", "replaced"),
+    )
     found = only_run(ledger)
     assert (found.state, found.is_split, found.is_cancelled) == (RunState.RUNNING, True, True)
     gather, first, second = found.subtasks

@@ -101,14 +101,13 @@ IN_JOB = [  # lines of a job from line 3 on, and the one fault in them
     ("success_codes = []", "3:17: success_codes: [] is out of range, expected at least 1 element"),
     ("success_codes = [true]", "3:18: success_codes[0]: true is a boolean, expected an integer"),
     (
-        "overlap = 'replace'",
-        '3:11: overlap: "replace" is not supported yet, expected one of "skip", "queue", "allow"',
+        "overlap = 'alow'",
+        '3:11: overlap: "alow" is unknown, did you mean "allow"? expected one of "skip", "queue", "allow", "replace"',
     ),
     (
-        "overlap = 'alow'",
-        '3:11: overlap: "alow" is unknown, did you mean "allow"? expected one of "skip", "queue", "allow"',
+        "overlap = true",
+        '3:11: overlap: true is a boolean, expected one of "skip", "queue", "allow", "replace"',
     ),
-    ("overlap = true", '3:11: overlap: true is a boolean, expected one of "skip", "queue", "allow"'),
     ("queue_max = 0", "3:13: queue_max: 0 is out of range, expected at least 1"),
     ("queue_max = 10001", "3:13: queue_max: 10001 is out of range, expected at most 10000"),
     ("queue_max = '5'", '3:13: queue_max: "5" is a string, expected an integer'),

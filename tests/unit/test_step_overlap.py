@@ -1,4 +1,4 @@
-"""Runs of one job and what a new one does beside them: queue, through the leader's mind and through takeovers."""
+"""What a new run does beside open ones of its job: queue and replace, in the core and through takeovers."""
 
 from contextlib import closing
 from datetime import timedelta
@@ -14,12 +14,17 @@ from support.leading import (
     closed,
     defined,
     ended,
+    events_of,
     fired,
     given,
     instant,
+    inventory,
     leading,
+    of,
+    sent,
     skipped,
     told,
+    took,
 )
 from support.takeovers import Leadership
 
@@ -27,7 +32,8 @@ from schedulerd.core import effects as fx
 from schedulerd.core import requests as rq
 from schedulerd.core.events import AlarmRang, FrameArrived
 from schedulerd.core.state import State
-from schedulerd.model.job import Cron, Every, Items, Job, Misfire, Overlap, PerWorker
+from schedulerd.model.job import Cron, Every, Items, Job, Misfire, Overlap, PerWorker, Shards
+from schedulerd.protocol import messages as msg
 
 MINUTELY = Cron(expressions=("* * * * *",))
 
@@ -202,4 +208,99 @@ def test_after_a_takeover_a_lost_run_lets_the_next_one_begin(tmp_path: Path) -> 
         leader.tell([began("w1", first_of(1))], "02:02:01")
         effects = leader.take_over("02:02:20", nonce="n2")  # the worker was restarted meanwhile
         assert closed(effects) == [(run_of(1), "failed", "lost")]
+        assert given(effects) == [("w1", first_of(2))]
+
+
+# ---- replace
+
+
+def replacing(**changes: object) -> Job:
+    return queued(overlap=Overlap.REPLACE, **changes)
+
+
+def test_a_new_run_ends_the_open_one_and_begins_when_its_attempts_have_ended() -> None:
+    state = leading(replacing(split=Shards(count=2)), workers=["w1"], slots=4)
+    at_minute(state, 1)
+    second = f"{run_of(1)}~1~1"
+    told(state, [took("w1", first_of(1), second)], "02:01:01")
+    effects = at_minute(state, 2)
+    assert fired(effects) == [run_of(2)]
+    assert not given(effects)
+    assert of(fx.RecordCancel, effects) == [fx.RecordCancel(run_of(1), run_of(2), "replaced")]
+    assert {one.attempt for _, cancel in sent(msg.Cancel, effects) for one in cancel.attempts} == {
+        first_of(1),
+        second,
+    }
+    assert "replaced" in events_of(effects)
+    assert not given(end(state, first_of(1), "02:02:05", "cancelled"))  # one of two
+    effects = end(state, second, "02:02:06", "cancelled")
+    assert closed(effects) == [(run_of(1), "cancelled", "replaced")]
+    assert given(effects) == [("w1", f"{run_of(2)}~{index}~1") for index in (0, 1)]
+
+
+def test_of_several_new_runs_only_the_newest_begins() -> None:
+    state = leading(replacing(), workers=["w1"])
+    at_minute(state, 1)
+    at_minute(state, 2)
+    assert closed(at_minute(state, 3)) == [(run_of(2), "cancelled", "replaced")]
+    effects = end(state, first_of(1), "02:03:10")
+    assert closed(effects) == [(run_of(1), "cancelled", "replaced")]
+    assert given(effects) == [("w1", first_of(3))]
+
+
+def test_without_an_open_run_nothing_is_replaced() -> None:
+    state = leading(replacing(), workers=["w1"])
+    assert given(at_minute(state, 1)) == [("w1", first_of(1))]
+    assert closed(end(state, first_of(1), "02:01:10")) == [(run_of(1), "succeeded", "")]
+    assert given(at_minute(state, 2)) == [("w1", first_of(2))]
+
+
+def test_a_run_that_waits_for_a_worker_is_replaced_at_once() -> None:
+    state = leading(replacing(), workers=[])
+    at_minute(state, 1)
+    effects = told(state, [AlarmRang()], "02:02:00")
+    assert closed(effects) == [(run_of(1), "cancelled", "replaced")]
+    assert not waiting(state)
+
+
+def test_a_lost_attempt_lets_the_new_run_begin() -> None:
+    state = leading(replacing(), workers=["w1", "w2"])
+    at_minute(state, 1)
+    told(state, [began("w1", first_of(1))], "02:01:01")
+    assert not given(told(state, [AlarmRang(), beat("w2", 1, "02:02:00")], "02:02:00"))
+    effects = told(state, [inventory("w1", "02:02:30", nonce="n2")], "02:02:30")  # killed and restarted
+    assert closed(effects) == [(run_of(1), "cancelled", "replaced")]
+    assert [attempt for _, attempt in given(effects)] == [first_of(2)]
+
+
+def test_a_manual_trigger_replaces_and_says_so() -> None:
+    state = leading(replacing(), workers=["w1"])
+    at_minute(state, 1)
+    shown = answer(told(state, [asked(rq.TriggerJob(job="backup", key="k", by="ann"))], "02:01:10"))
+    assert isinstance(shown, rq.Triggered)
+    assert (shown.outcome, run_of(1) in shown.reason) == ("started", True)
+    assert waiting(state) == [shown.run]
+
+
+def test_a_missed_fire_time_replaces_nothing_and_waits_for_its_turn() -> None:
+    state = leading(replacing(), workers=["w1"])
+    at_minute(state, 1)
+    effects = told(state, [AlarmRang(), alive("02:02:30")], "02:02:30")
+    assert not of(fx.RecordCancel, effects)
+    effects = at_minute(state, 3)
+    assert [cancel.run for cancel in of(fx.RecordCancel, effects)] == [run_of(1)]
+    assert given(end(state, first_of(1), "02:03:05", "cancelled")) == [("w1", first_of(3))]
+    assert given(end(state, first_of(3), "02:03:10")) == [("w1", first_of(2))]
+
+
+def test_a_takeover_goes_on_with_a_replacement_and_knows_why(tmp_path: Path) -> None:
+    with closing(Leadership(tmp_path, replacing())) as leader:
+        for minute in (1, 2):
+            leader.tell([AlarmRang()], f"02:{minute:02}:00")
+        leader.take_over("02:02:02", {"w1": [first_of(1)]})
+        assert waiting(leader.state) == [run_of(2)]
+        effects = leader.tell([AlarmRang()], "02:02:04")  # a beat: asked again
+        assert [peer for peer, _ in sent(msg.Cancel, effects)] == ["w1"]
+        effects = leader.tell([ended("w1", first_of(1), "cancelled")], "02:02:05")
+        assert closed(effects) == [(run_of(1), "cancelled", "replaced")]
         assert given(effects) == [("w1", first_of(2))]

@@ -46,7 +46,6 @@ _LATER: dict[str, frozenset[str]] = {
     "gather": _words("python args kwargs http stdin"),
     "retry": _words("on codes backoff factor max_backoff jitter where"),
 }
-_LATER_VALUES: dict[str, frozenset[str]] = {"overlap": frozenset({"replace"})}
 
 
 def keys_of(level: str) -> frozenset[str]:
@@ -57,8 +56,3 @@ def keys_of(level: str) -> frozenset[str]:
 def later_keys(level: str) -> frozenset[str]:
     """Keys of that level that are part of the format and not supported yet."""
     return _LATER.get(level, frozenset())
-
-
-def later_values(key: str) -> frozenset[str]:
-    """Words of that key that are part of the format and not supported yet."""
-    return _LATER_VALUES.get(key, frozenset())

@@ -81,7 +81,7 @@ class Defaults(Document):
     success_codes: Annotated[list[ExitCode], Field(min_length=1, max_length=256)] | None = Field(
         None, description="Exit codes that count as success; default [0]."
     )
-    overlap: Literal["skip", "queue", "allow"] | None = Field(
+    overlap: Literal["skip", "queue", "allow", "replace"] | None = Field(
         None, description='What a fire time does while a run is open; default "skip".'
     )
     queue_max: int | None = Field(

@@ -45,7 +45,7 @@ FROM definitions WHERE job NOT IN (SELECT name FROM jobs) AND mark IS NOT NULL
 """
 _RUNS = """
 SELECT n, id, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent, state, started_at,
-    is_split, cancelled_by IS NOT NULL
+    is_split, cancelled_by IS NOT NULL, coalesce(cancel_reason, 'operator')
 FROM runs WHERE finished_at IS NULL ORDER BY n
 """
 _BACKFILLS = "SELECT job, max_parallel FROM backfills"
@@ -101,7 +101,7 @@ def _run(
     number, run, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent = row[
         :12
     ]
-    state, started_at, is_split, is_cancelled = row[12:]
+    state, started_at, is_split, is_cancelled, cancel_reason = row[12:]
     new = NewRun(
         id=run,
         job=job,
@@ -140,6 +140,7 @@ def _run(
         started_at=instant_or_none(started_at),
         is_split=bool(is_split),
         is_cancelled=bool(is_cancelled),
+        cancel_reason=cancel_reason,
         subtasks=tuple(subtasks),
         attempts=tuple(attempts),
     )
