@@ -207,7 +207,7 @@ def take_waiting(state: State, run: Run) -> list[Subtask]:
     run.pending.clear()
     run.pinned.clear()
     run.unable_since = None
-    group = state.waiting.get(run.job.requires)
+    group = state.waiting.get(run.lane)
     if group is not None:
         group.pop(run.id, None)
     return waiting

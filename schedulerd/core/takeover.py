@@ -35,6 +35,7 @@ def rebuild(
     state.removed = dict(work.removed)
     state.backfill_width = dict(work.backfills)
     state.doubts_since = now.mono if doubts_clock else None
+    state.pools = {pool.name: pool for pool in work.pools}
     for row in work.jobs:
         entry = JobEntry(row.definition, row.first_seen, row.mark, row.anchor, row.pause)
         state.jobs[entry.job.name] = entry
@@ -122,6 +123,7 @@ def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> 
     run.live[attempt.id] = attempt
     run.workers[record.worker_name] = None
     state.attempts[attempt.id] = attempt
+    state.take_place(run.job.pools)
 
 
 def resume(state: State, now: Moment, draft: Draft) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from schedulerd.model.job import Definition
+from schedulerd.model.job import Definition, Pool
 
 
 class RunState(enum.Enum):
@@ -187,3 +187,4 @@ class OpenWork(Struct, frozen=True, kw_only=True):
     next_fence: int
     backfills: tuple[tuple[str, int], ...] = ()  # job -> how many of its backfill runs may go at once
     removed: tuple[tuple[str, datetime], ...] = ()  # jobs no longer in the table, with their high-water marks
+    pools: tuple[Pool, ...] = ()  # of the accepted table

@@ -45,6 +45,7 @@ def test_job_files_names_every_key() -> None:
     assert of_a_job == catalog.keys_of("")
     for level in ("split", "gather", "retry"):
         assert _keys(JOB_FILES, f"[job.NAME.{level}]") == catalog.keys_of(level)
+    assert _keys(JOB_FILES, "[pool.NAME]") == catalog.keys_of("pool")
 
 
 def test_job_files_names_every_key_that_is_not_supported_yet() -> None:

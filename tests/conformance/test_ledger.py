@@ -35,6 +35,7 @@ from schedulerd.core.effects import (
     RecordMarks,
     RecordOutcomes,
     RecordPause,
+    RecordPools,
     RecordRemovals,
     RecordRuns,
     RecordSkips,
@@ -43,7 +44,7 @@ from schedulerd.core.effects import (
     RecordSubtaskStates,
 )
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
-from schedulerd.model.job import Definition, Every
+from schedulerd.model.job import Definition, Every, Pool
 from schedulerd.model.run import (
     AttemptState,
     Cause,
@@ -289,6 +290,15 @@ def test_a_run_that_is_replaced_is_known_as_such(ledger: Ledger, commit: Commit)
     commit(RecordRuns((run,)), RecordCancel(run.id, new_run(2).id, "replaced"))
     found = only_run(ledger)
     assert (found.is_cancelled, found.cancel_reason) == (True, "replaced")
+
+
+def test_the_pools_of_the_table_are_kept_and_replaced_as_a_whole(ledger: Ledger, commit: Commit) -> None:
+    assert ledger.load().pools == ()
+    disk, base = Pool(name="disk", max=7), Pool(name="db", max=2)
+    commit(RecordPools((disk, base)))
+    assert ledger.load().pools == (base, disk)  # by name
+    commit(RecordPools((Pool(name="db", max=3, is_retired=True),)))
+    assert ledger.load().pools == (Pool(name="db", max=3, is_retired=True),)
 
 
 def test_a_range_of_skips_overlaps_nothing(commit: Commit, reader: LedgerReader) -> None:

@@ -34,7 +34,6 @@ LATER = [  # a key, as it would be written, and where its name stands in that te
     ("retry.max_backoff", "retry.max_backoff = '1h'"),
     ("retry.jitter", "retry.jitter = 0.1"),
     ("retry.where", "retry.where = 'other'"),
-    ("pools", "pools = ['x']"),
     ("priority", "priority = 3"),
     ("prefers", "prefers = ['x']"),
     ("hosts", "hosts = ['x']"),

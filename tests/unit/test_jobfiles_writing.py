@@ -66,6 +66,7 @@ optional = st.fixed_dictionaries(
         "success_codes": st.lists(st.integers(0, 255), min_size=1, max_size=3),
         "overlap": st.sampled_from(["skip", "queue", "allow", "replace"]),
         "queue_max": st.integers(1, 20),
+        "pools": st.just([]),
         "misfire": st.sampled_from(["once", "all", "skip"]),
         "catchup_max": st.integers(0, 10),
         "on_lost": st.sampled_from(["fail", "retry"]),

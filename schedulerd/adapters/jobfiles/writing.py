@@ -29,6 +29,7 @@ _PLAIN = (
     "dispatch_timeout",
     "on_lost",
     "requires",
+    "pools",
     "paused",
 )
 

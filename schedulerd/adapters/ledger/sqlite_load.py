@@ -7,7 +7,7 @@ import msgspec
 
 from schedulerd.adapters.ledger.rows import decoded, instant, instant_or_none
 from schedulerd.errors import LedgerError
-from schedulerd.model.job import Definition
+from schedulerd.model.job import Definition, Pool
 from schedulerd.model.run import (
     AttemptState,
     Cause,
@@ -39,6 +39,7 @@ _JOBS = """
 SELECT name, version, first_seen, mark, anchor, paused_by, reason, since, until
 FROM jobs LEFT JOIN pauses ON pauses.job = jobs.name ORDER BY name
 """
+_POOLS = "SELECT name, max, is_retired FROM pools ORDER BY name"
 _REMOVED = """
 SELECT DISTINCT job, (SELECT last FROM slots WHERE slots.job = definitions.job ORDER BY first DESC LIMIT 1) AS mark
 FROM definitions WHERE job NOT IN (SELECT name FROM jobs) AND mark IS NOT NULL
@@ -68,6 +69,10 @@ def load(connection: sqlite3.Connection) -> OpenWork:
         next_fence=next_fence,
         backfills=tuple((job, width) for job, width in connection.execute(_BACKFILLS)),
         removed=tuple((job, instant(mark)) for job, mark in connection.execute(_REMOVED)),
+        pools=tuple(
+            Pool(name=name, max=limit, is_retired=bool(is_retired))
+            for name, limit, is_retired in connection.execute(_POOLS)
+        ),
     )
 
 
