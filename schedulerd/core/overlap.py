@@ -56,7 +56,7 @@ def look_again(state: State, name: str) -> None:
 
 
 def begin_waiting(state: State, now: Moment, draft: Draft) -> None:
-    """Begin every run whose turn has come: a job's oldest when nothing of it is under way, or all if they may."""
+    """Begin every run whose turn has come: a job's oldest, when nothing of the job is under way."""
     while state.turns:
         name = next(iter(state.turns))
         del state.turns[name]
@@ -70,13 +70,15 @@ def begin_waiting(state: State, now: Moment, draft: Draft) -> None:
         if not waiting:
             del state.lines[name]
             continue
-        policy = entry.job.overlap if entry is not None else waiting[0].job.overlap
-        is_free = policy is Overlap.ALLOW or all(run.is_held for run in open_runs)
-        for run in waiting[: None if policy is Overlap.ALLOW else 1] if is_free else ():
-            run.is_held = False
-            runs.expand(
-                state, run, now, draft
-            )  # one without subtasks closes at once: then it is the next one's turn
+        # a run keeps the rule it was fired under, but is not held up by those that may run beside others by now
+        is_allowed = entry is not None and entry.job.overlap is Overlap.ALLOW
+        under_way = (run for run in open_runs if not run.is_held)
+        if any(not (is_allowed and run.job.overlap is Overlap.ALLOW) for run in under_way):
+            continue
+        waiting[0].is_held = False
+        runs.expand(
+            state, waiting[0], now, draft
+        )  # one without subtasks closes at once: then it is the next one's turn
 
 
 def _before(state: State, entry: JobEntry) -> list[Run]:

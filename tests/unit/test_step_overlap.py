@@ -140,16 +140,17 @@ def test_a_pause_that_ends_what_runs_ends_what_waits_too() -> None:
     assert not state.runs
 
 
-@pytest.mark.parametrize(("policy", "begun"), [(Overlap.ALLOW, [2, 3]), (Overlap.SKIP, [])])
-def test_an_edited_overlap_decides_about_runs_that_wait_already(policy: Overlap, begun: list[int]) -> None:
+@pytest.mark.parametrize("policy", [Overlap.ALLOW, Overlap.SKIP])
+def test_runs_that_wait_stay_in_line_when_overlap_is_edited(policy: Overlap) -> None:
     state = leading(queued(), workers=["w1"], slots=4)
     for minute in (1, 2, 3):
         at_minute(state, minute)
     edited = rq.ReplaceTable(definitions=(defined(queued(overlap=policy)),))
-    effects = told(state, [asked(edited)], "02:03:10")
-    assert given(effects) == [("w1", first_of(minute)) for minute in begun]
-    if policy is Overlap.SKIP:  # they stay in line
-        assert given(end(state, first_of(1), "02:03:20")) == [("w1", first_of(2))]
+    assert not given(told(state, [alive("02:03:10"), asked(edited)], "02:03:10"))
+    if policy is Overlap.ALLOW:  # a new one begins beside them and holds none of them up
+        assert first_of(4) in [attempt for _, attempt in given(at_minute(state, 4))]
+    assert ("w1", first_of(2)) in given(end(state, first_of(1), "02:04:10"))
+    assert ("w1", first_of(3)) in given(end(state, first_of(2), "02:04:20"))
 
 
 def test_a_removed_job_finishes_its_queue() -> None:
@@ -199,6 +200,15 @@ def test_a_run_that_had_begun_without_workers_to_spread_over_is_first_again_afte
         assert waiting(leader.state) == [run_of(2)]
         leader.take_over("02:02:05")
         assert waiting(leader.state) == [run_of(2)]
+
+
+def test_a_takeover_begins_all_that_may_run_beside_each_other_again(tmp_path: Path) -> None:
+    job = queued(split=PerWorker(), overlap=Overlap.ALLOW)
+    with closing(Leadership(tmp_path, job, workers=())) as leader:
+        for minute in (1, 2, 3):
+            leader.tell([AlarmRang()], f"02:{minute:02}:00")
+        leader.take_over("02:03:05")
+        assert not waiting(leader.state)
 
 
 def test_after_a_takeover_a_lost_run_lets_the_next_one_begin(tmp_path: Path) -> None:
