@@ -170,9 +170,10 @@ class Service:
     def reload(self, timeout: float) -> ReloadAnswer:
         """See api/door.py. A faulty table changes nothing and is answered with every fault."""
         try:
-            definitions = jobfiles.load(self.settings.jobs_dir, self.settings.defaults, self._known)
-            filled = tuple(self._filled(definitions))
-            answer = self._inbox.ask(rq.ReplaceTable(definitions=definitions, filled=filled), timeout)
+            table = jobfiles.load_table(self.settings.jobs_dir, self.settings.defaults, self._known)
+            filled = tuple(self._filled(table.definitions))
+            order = rq.ReplaceTable(definitions=table.definitions, pools=table.pools, filled=filled)
+            answer = self._inbox.ask(order, timeout)
         except JobFileError as error:
             return self._refused_table(tuple(error.faults))
         except CommandError as error:

@@ -11,7 +11,7 @@ from schedulerd.core import runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.specs import spec_of
 from schedulerd.core.state import Attempt, Run, State, Subtask, Worker
-from schedulerd.model.job import OnLost, Overlap
+from schedulerd.model.job import OnLost
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import AttemptState, NewAttempt, RunState, SubtaskState
 from schedulerd.protocol.codec import digest_of
@@ -34,6 +34,9 @@ def assign(state: State, run: Run, subtask: Subtask, worker: Worker, now: Moment
     subtask.attempts += 1
     subtask.state = SubtaskState.RUNNING
     subtask.avoid = worker.id
+    if subtask.is_fresh:
+        subtask.is_fresh, subtask.waiting_since = False, now.mono
+    state.take_place(run.job.pools)
     fence = state.next_fence
     state.next_fence = fence + 1
     name = f"{run.id}~{subtask.index}~{subtask.attempts}"
@@ -119,7 +122,7 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
         is_again = False
     if is_again and not run.is_cancelled:
         if end != "unstarted":
-            subtask.waiting_since = now.mono  # it had its worker: dispatch_timeout counts anew
+            subtask.is_fresh = True  # it had its worker: dispatch_timeout counts anew
         give_again(state, run, subtask, draft)
     elif end == "unstarted" and not run.is_cancelled:
         runs.settle_subtask(state, run, subtask, SubtaskState.FAILED, "no_worker", now, draft)
@@ -173,7 +176,7 @@ def chase(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
             attempt.resend_at = now.mono + 2.0
             if not worker.is_suspect:
                 draft.to(worker).revokes.append(attempt.id)
-            elif attempt.run.job.on_lost is OnLost.RETRY and attempt.run.job.overlap is Overlap.ALLOW:
+            elif attempt.run.job.on_lost is OnLost.RETRY and not attempt.run.job.is_guarded:
                 conclude(state, attempt, "lost", "never answered", now, draft)
 
 
@@ -216,7 +219,8 @@ def _extra_env(run: Run, subtask: Subtask) -> dict[str, str]:
 
 
 def _forget(state: State, attempt: Attempt) -> None:
-    state.attempts.pop(attempt.id, None)
+    if state.attempts.pop(attempt.id, None) is not None:
+        state.leave_place(attempt.run.job.pools)
     attempt.run.live.pop(attempt.id, None)
     worker = state.workers_by_id.get(attempt.worker)
     if worker is not None and worker.attempts.pop(attempt.id, None) is not None:

@@ -5,19 +5,20 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from schedulerd.core import backfilling, firing, runs
+from msgspec import structs
+
+from schedulerd.core import backfilling, firing, overlap, runs
 from schedulerd.core import requests as rq
 from schedulerd.core.cancelling import cancel_run
 from schedulerd.core.draft import Draft
-from schedulerd.core.effects import RecordJobs, RecordPause, RecordRemovals, Reply
+from schedulerd.core.effects import RecordJobs, RecordPause, RecordPools, RecordRemovals, Reply
 from schedulerd.core.events import CommandGiven
-from schedulerd.core.overlap import blocking_run
 from schedulerd.core.state import JobEntry, State, Worker, await_fire
 from schedulerd.core.trigger import default_anchor, next_fire
 from schedulerd.errors import CommandError
-from schedulerd.model.job import At, Definition, Every, Manual
+from schedulerd.model.job import At, Definition, Every, Manual, Overlap, Pool
 from schedulerd.model.moment import Moment
-from schedulerd.model.run import JobRow, Pause
+from schedulerd.model.run import JobRow, Pause, SkipReason
 
 MAX_REQUESTS = 10_000  # trigger keys remembered
 
@@ -86,6 +87,7 @@ def _accept(
         if isinstance(job.trigger, Every) and entry.job.trigger != job.trigger:
             entry.anchor = default_anchor(now.utc, job.name, job.trigger.period)
         entry.definition = definition
+        overlap.look_again(state, job.name)
     row = _row(entry)
     if isinstance(job.trigger, At):
         _account_past(state, entry, job.trigger, set(filled), now, draft)
@@ -161,15 +163,28 @@ def _trigger(state: State, request: rq.TriggerJob, now: Moment, draft: Draft) ->
     known = state.requests.get((request.job, request.key))
     if known is not None:
         return rq.Triggered(outcome="started", run=known, reason=rq.KEY_USED)
-    blocker = blocking_run(entry)
-    if blocker is not None:
-        return rq.Triggered(outcome="refused", run=None, reason=f"{blocker} is not final and overlap is skip")
+    refusal = overlap.refusal(state, entry)
+    if refusal is not None:
+        return rq.Triggered(outcome="refused", run=None, reason=_why_refused(entry, refusal))
     run = runs.trigger(state, entry, request.key, request.by, request.env, now, draft)
+    overlap.line_up(state, entry, run, now, draft)
     state.requests[(request.job, request.key)] = run.id
     while len(state.requests) > MAX_REQUESTS:
         del state.requests[next(iter(state.requests))]
     draft.events.append(runs.event("triggered", now, run=run, detail=f"by {request.by}"))
+    if run.is_held and entry.job.overlap is Overlap.REPLACE:
+        old = next(other for other in entry.open_runs if state.runs[other].is_cancelled)
+        return rq.Triggered(outcome="started", run=run.id, reason=f"replacing {old}, which is being ended")
+    if run.is_held:
+        waits = f"{sum(1 for other in entry.open_runs if state.runs[other].is_held)} wait for their turn"
+        return rq.Triggered(outcome="queued", run=run.id, reason=waits)
     return rq.Triggered(outcome="started", run=run.id)
+
+
+def _why_refused(entry: JobEntry, refusal: SkipReason) -> str:
+    if refusal is SkipReason.QUEUE_FULL:
+        return f"its queue is full: {entry.job.queue_max} runs wait already (queue_max)"
+    return f"{next(iter(entry.open_runs))} is not final and overlap is skip"
 
 
 def _cancel(state: State, request: rq.CancelRun, now: Moment, draft: Draft) -> rq.Cancelled:
@@ -202,6 +217,7 @@ def _put(state: State, request: rq.PutJob, now: Moment, draft: Draft) -> rq.Stor
         _refuse_in_doubt(state, entry, now)
     elif request.expected_version is not None:
         raise _not_found(state, name)
+    _refuse_unknown_pools(state, request.definition)
     put(state, request.definition, request.filled, now, draft)
     verb = "created" if entry is None else "changed"
     draft.events.append(runs.event(f"job_{verb}", now, job=name, detail=f"by {request.by}"))
@@ -225,8 +241,20 @@ def _replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) 
         for name, definition in named.items()
         if name in state.jobs and not state.jobs[name].definition.origin.file
     ]
+    pools = _pools(state, request)
+    doubles += [
+        f"{name}, made through the API, is in pool {pool}, for which there is no [pool.{pool}] any more"
+        for name, entry in state.jobs.items()
+        if not entry.definition.origin.file
+        for pool in entry.job.pools
+        if pool not in pools or pools[pool].is_retired
+    ]
     if doubles:
         raise CommandError("conflict", "\n".join(doubles))
+    has_other_pools = pools != state.pools
+    if has_other_pools:
+        state.pools = pools
+        draft.tables.append(RecordPools(tuple(pools.values())))
     filled: dict[str, list[datetime]] = {}
     for name, instant in request.filled:
         filled.setdefault(name, []).append(instant)
@@ -255,8 +283,11 @@ def _replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) 
         draft.tables.append(RecordJobs(tuple(rows)))
     for name in removed:
         remove(state, name, False, "reload", now, draft)
-    if added or changed or removed:
+    if added or changed or removed or has_other_pools:
         detail = f"{len(added)} added, {len(changed)} changed, {len(removed)} removed"
+        if has_other_pools:
+            shown = ", ".join(f"{pool.name} {pool.max}" for pool in pools.values() if not pool.is_retired)
+            detail += f"; pools: {shown or 'none'}"
         draft.events.append(runs.event("table_replaced", now, detail=detail))
     unchanged = len(named) - len(added) - len(changed)
     return rq.TableReplaced(
@@ -344,6 +375,23 @@ def _refuse_foreign(entry: JobEntry) -> None:
     if entry.definition.origin.file:
         where = entry.definition.origin.text
         raise CommandError("conflict", f"{entry.job.name} is owned by {where}; change it there and reload")
+
+
+def _pools(state: State, request: rq.ReplaceTable) -> dict[str, Pool]:
+    """Those of the new table, and those that it lacks as long as open runs are held by them."""
+    pools = {pool.name: pool for pool in request.pools}
+    named = {name: None for run in state.runs.values() for name in run.job.pools}
+    for name in named:
+        if name not in pools and name in state.pools:
+            pools[name] = structs.replace(state.pools[name], is_retired=True)
+    return dict(sorted(pools.items()))
+
+
+def _refuse_unknown_pools(state: State, definition: Definition) -> None:
+    for pool in definition.job.pools:
+        if pool not in state.pools or state.pools[pool].is_retired:
+            near = tuple(difflib.get_close_matches(pool, state.pools, 3))
+            raise CommandError("invalid", f'pools: there is no pool "{pool}" in the job files', near)
 
 
 def _refuse_changed(entry: JobEntry, expected: str | None) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from schedulerd.core.backfill import RowSplit
+from schedulerd.model.job import Pool
 from schedulerd.model.run import JobRow, NewAttempt, NewRun, Pause, RunState, Skip, SubtaskState
 from schedulerd.protocol.messages import Message, Order, Outcome, Spec
 
@@ -21,6 +22,12 @@ class RecordRemovals(Struct, frozen=True):
     """Take these jobs out of the accepted table; their history stays."""
 
     jobs: tuple[str, ...]
+
+
+class RecordPools(Struct, frozen=True):
+    """All pools of the accepted table, from now on, and those that still hold open runs."""
+
+    pools: tuple[Pool, ...]
 
 
 class RecordPause(Struct, frozen=True):
@@ -101,10 +108,11 @@ class RecordSubtaskStates(Struct, frozen=True):
 
 
 class RecordCancel(Struct, frozen=True):
-    """An operator asked for the end of a run that is not final yet."""
+    """The end of a run that is not final yet was asked for; the first one who asks counts."""
 
     run: str
-    by: str
+    by: str  # who, or the run that takes its place
+    reason: str = "operator"  # operator | replaced
 
 
 class CloseRun(Struct, frozen=True, kw_only=True):
@@ -141,6 +149,7 @@ class RecordEvent(Struct, frozen=True, kw_only=True):
 Record = (
     RecordJobs
     | RecordRemovals
+    | RecordPools
     | RecordPause
     | RecordMarks
     | RecordSkips

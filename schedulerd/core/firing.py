@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 
 from msgspec import structs
 
-from schedulerd.core import runs
+from schedulerd.core import overlap, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordPause
 from schedulerd.core.misfire import MISFIRE, MISSED_AFTER, Due, SkipRange, due
-from schedulerd.core.overlap import blocking_run
 from schedulerd.core.state import JobEntry, Run, State, await_fire
 from schedulerd.model.job import At, Overlap
 from schedulerd.model.moment import Moment
@@ -172,13 +171,13 @@ def _apply(state: State, entry: JobEntry, result: Due, now: Moment, draft: Draft
     for missed in result.catchup:
         runs.fire(state, entry, missed, Cause.CATCHUP, now, draft)
     for fire_time in result.on_time:
-        blocker = blocking_run(entry)
-        if blocker is None:
-            runs.fire(state, entry, fire_time, Cause.SCHEDULE, now, draft)
+        reason = overlap.refusal(state, entry)
+        if reason is None:
+            run = runs.fire(state, entry, fire_time, Cause.SCHEDULE, now, draft)
+            overlap.line_up(state, entry, run, now, draft)
         else:
             at = fire_time.instant
-            overlap = Skip(job=name, version=version, first=at, last=at, count=1, reason=SkipReason.OVERLAP)
-            draft.skips.append(overlap)
+            draft.skips.append(Skip(job=name, version=version, first=at, last=at, count=1, reason=reason))
 
 
 def _has_come(entry: JobEntry, now: datetime) -> bool:
@@ -191,7 +190,7 @@ def _is_busy(state: State, held: Run) -> bool:
     """Others of the job are under way that `held` may not run beside.
 
     For a catch-up run that is another one, and any at all without overlap; for a backfill run as many of its kind as
-    may go at once, and any of another kind without overlap.
+    may go at once, and any of another kind without overlap. Runs that wait in the job's queue go first.
     """
     entry = state.jobs.get(held.job.name)
     others = (
@@ -200,7 +199,7 @@ def _is_busy(state: State, held: Run) -> bool:
         else [run for run in state.runs.values() if run.job.name == held.job.name]
     )
     may_overlap = held.job.overlap is Overlap.ALLOW
-    live = [run for run in others if not run.is_held]
+    live = [run for run in others if not run.awaits_release]
     if held.cause is Cause.BACKFILL:
         beside = sum(run.cause is Cause.BACKFILL for run in live)
         width = state.backfill_width.get(held.job.name, 1)

@@ -1,18 +1,21 @@
 """Which worker gets which subtask, now: round-robin over able workers with free slots. Nobody waits behind another.
 
-Runs that wait are grouped by what they require; a group without an able worker, or whose workers are full, costs one
-look however many runs are in it.
+Runs that wait stand in lanes, by what they require and which pools they are in. Lanes with the same requirement take
+turns in the order their runs began to wait. A lane without an able worker, or whose workers or pools are full, costs
+one look however many runs are in it.
 """
 
 import heapq
 from bisect import bisect_right
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import islice
 
 from schedulerd.core import attempts, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordSubtasks
 from schedulerd.core.stable import stable_hash
-from schedulerd.core.state import Run, State, Subtask, Worker
+from schedulerd.core.state import Lane, Run, State, Subtask, Worker
 from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
 
@@ -55,31 +58,60 @@ def pick(able: list[Worker], turn: str, avoid: str) -> Worker | None:
 
 def place(state: State, now: Moment, draft: Draft) -> None:
     """Give out what waits to who is free."""
-    for requires in list(state.waiting):
-        group = state.waiting[requires]
+    groups: dict[tuple[str, ...], list[Lane]] = {}
+    for lane in state.waiting:
+        groups.setdefault(lane[0], []).append(lane)
+    for requires, lanes in groups.items():
         able = able_workers(state, requires)
-        if not able:
-            for run in group.values():
-                _mark_unable(state, run, now)
+        if able:
+            _place_group(state, lanes, able, now, draft)
+        else:
+            for lane in lanes:
+                for run in state.waiting[lane].values():
+                    _mark_unable(state, run, now)
+        for lane in lanes:
+            if not state.waiting[lane]:
+                del state.waiting[lane]
+
+
+def _place_group(state: State, lanes: list[Lane], able: list[Worker], now: Moment, draft: Draft) -> None:
+    free = sum(max(worker.free, 0) for worker in able)
+    for run in _in_turn(state, lanes):
+        if isinstance(run.job.split, PerWorker) and not run.is_split and not run.is_cancelled:
+            if not _is_settled(state, now):
+                continue
+            expand_per_worker(run, able, now, draft)
+        if run.pinned:
+            free -= _place_pinned(state, run, able, now, draft)
+        elif run.unable_since is not None:
+            run.unable_since = None
+        if free > 0 and run.pending:
+            free -= _place_any(state, run, able, now, draft)
+        if not run.is_waiting:
+            del state.waiting[run.lane][run.id]
+        elif free <= 0 and not run.pinned:
+            break
+
+
+def _in_turn(state: State, lanes: list[Lane]) -> Iterator[Run]:
+    """The runs of all lanes, who began to wait first comes first; a lane whose pools are full is left for later."""
+    heads: list[tuple[int, Run, Iterator[Run]]] = []
+    for lane in lanes:
+        if state.has_room(lane[1]):
+            following = iter(list(state.waiting[lane].values()))
+            heads.extend((run.enlisted, run, following) for run in islice(following, 1))
+    heapq.heapify(heads)  # numbers differ: runs are never compared
+    while heads:
+        _, run, following = heads[0]
+        if not state.has_room(run.job.pools):
+            heapq.heappop(heads)
             continue
-        free = sum(max(worker.free, 0) for worker in able)
-        for run in list(group.values()):
-            if isinstance(run.job.split, PerWorker) and not run.is_split and not run.is_cancelled:
-                if not _is_settled(state, now):
-                    continue
-                expand_per_worker(run, able, now, draft)
-            if run.pinned:
-                free -= _place_pinned(state, run, able, now, draft)
-            elif run.unable_since is not None:
-                run.unable_since = None
-            if free > 0 and run.pending:
-                free -= _place_any(state, run, able, now, draft)
-            if not run.is_waiting:
-                del group[run.id]
-            elif free <= 0 and not run.pinned:
-                break
-        if not group:
-            del state.waiting[requires]
+        yield run
+        after = next(following, None)
+        if after is None:
+            heapq.heappop(heads)
+        else:
+            heapq.heapreplace(heads, (after.enlisted, after, following))
 
 
 def take_unable(state: State, run: Run) -> list[Subtask]:
@@ -111,7 +143,7 @@ def _place_any(state: State, run: Run, able: list[Worker], now: Moment, draft: D
     entry = state.jobs.get(run.job.name)
     turn = (entry.turn if entry is not None else "") or _first_turn(run.job.name, able)
     given = 0
-    while run.pending:
+    while run.pending and state.has_room(run.job.pools):
         worker = pick(able, turn, run.pending[0].avoid)
         if worker is None:
             break
@@ -136,7 +168,7 @@ def _place_pinned(state: State, run: Run, able: list[Worker], now: Moment, draft
         if worker is None or worker not in able:
             is_unable = True
             continue
-        while subtasks and worker.free > 0:
+        while subtasks and worker.free > 0 and state.has_room(run.job.pools):
             attempts.assign(state, run, subtasks.popleft(), worker, now, draft)
             given += 1
         if not subtasks:

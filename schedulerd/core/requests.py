@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from schedulerd.core.backfill import Fill, RowSplit
-from schedulerd.model.job import Definition
+from schedulerd.model.job import Definition, Pool
 from schedulerd.model.run import Pause
 
 KEY_USED = "this key was used before; nothing new was started"
@@ -86,6 +86,7 @@ class ReplaceTable(Struct, frozen=True, kw_only=True):
     """All jobs that files own, from now on. Answered by TableReplaced; a name that an API job has is a conflict."""
 
     definitions: tuple[Definition, ...]
+    pools: tuple[Pool, ...] = ()  # all there are; every pool that `definitions` name is among them
     filled: tuple[tuple[str, datetime], ...] = ()  # (job, past `at` instant) pairs that have their row
 
 

@@ -45,7 +45,7 @@ def event(
 def fire(
     state: State, entry: JobEntry, fire_time: FireTime, cause: Cause, now: Moment, draft: Draft, by: str = ""
 ) -> Run:
-    """The run that fills the slot of `fire_time`. Catch-up and backfill runs are recorded and wait for their turn."""
+    """The run that fills the slot of `fire_time`, recorded. Catch-up and backfill runs wait; others: see overlap."""
     record = NewRun(
         id=scheduled_run_id(entry.job.name, fire_time.instant),
         job=entry.job.name,
@@ -62,15 +62,13 @@ def fire(
         hold(state, run)
         if run.is_aside:
             entry.open_runs.pop(run.id)
-    else:
-        expand(state, run, now, draft)
     return run
 
 
 def trigger(
     state: State, entry: JobEntry, key: str, by: str, env: dict[str, str], now: Moment, draft: Draft
 ) -> Run:
-    """A manual run: it has no slot and moves no mark."""
+    """A manual run, recorded: it has no slot and moves no mark."""
     record = NewRun(
         id=manual_run_id(entry.job.name, now.utc, key),
         job=entry.job.name,
@@ -82,9 +80,7 @@ def trigger(
         env=env,
         by=by,
     )
-    run = _open(state, entry, record, draft)
-    expand(state, run, now, draft)
-    return run
+    return _open(state, entry, record, draft)
 
 
 def hold(state: State, run: Run) -> None:
@@ -177,7 +173,9 @@ def step_succeeded(
 def resume(state: State, run: Run, now: Moment, draft: Draft) -> None:
     """After a takeover: a run that neither waits nor runs goes on to its next step."""
     if run.is_cancelled:
-        end_waiting(state, run, take_waiting(state, run), SubtaskState.CANCELLED, "operator", now, draft)
+        end_waiting(
+            state, run, take_waiting(state, run), SubtaskState.CANCELLED, run.cancel_reason, now, draft
+        )
     elif not run.live and not run.is_waiting:
         if run.is_split and run.open_subtasks == 0:
             _all_settled(state, run, now, draft)
@@ -209,16 +207,16 @@ def take_waiting(state: State, run: Run) -> list[Subtask]:
     run.pending.clear()
     run.pinned.clear()
     run.unable_since = None
-    group = state.waiting.get(run.job.requires)
+    group = state.waiting.get(run.lane)
     if group is not None:
         group.pop(run.id, None)
     return waiting
 
 
 def close(state: State, run: Run, now: Moment, draft: Draft, result: bytes = b"") -> None:
-    """The run becomes final: cancelled if an operator asked, succeeded if everything did, else failed."""
+    """The run becomes final: cancelled if that was asked for, succeeded if everything did, else failed."""
     if run.is_cancelled:
-        final, reason = RunState.CANCELLED, "operator"
+        final, reason = RunState.CANCELLED, run.cancel_reason
     elif run.reason:
         final, reason = RunState.FAILED, run.reason
     else:
@@ -232,6 +230,8 @@ def close(state: State, run: Run, now: Moment, draft: Draft, result: bytes = b""
         entry.open_runs.pop(run.id, None)
     if run.job.name in state.held and run.job.name not in state.held_turns:
         state.held_turns.append(run.job.name)
+    if run.job.name in state.lines:
+        state.turns[run.job.name] = None
     draft.closed.append(
         CloseRun(
             run=run.id,

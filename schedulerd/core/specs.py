@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from schedulerd.core.state import Run
-from schedulerd.model.job import Argv, Items, Line, ListedItems, Overlap, Script, Work
+from schedulerd.model.job import Argv, Items, Line, ListedItems, Script, Work
 from schedulerd.protocol.ids import GATHER, SPLIT
 from schedulerd.protocol.messages import Spec
 
@@ -42,7 +42,7 @@ def _build(run: Run, kind: int) -> Spec:
         success_codes=list(job.success_codes),
         subtasks=sum(1 for index in run.subtasks if index >= 0),
         output_limit=LIST_LIMIT if kind == SPLIT else OUTPUT_LIMIT,
-        guarded=job.overlap is not Overlap.ALLOW,
+        guarded=job.is_guarded,
         chunked=kind == 0 and chunk is not None,
     )
 

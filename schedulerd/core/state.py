@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from schedulerd.core.trigger import FireTime
-from schedulerd.model.job import Definition, Job
+from schedulerd.model.job import Definition, Job, Pool
 from schedulerd.model.run import AttemptState, Cause, Pause, RunState, SubtaskState
 from schedulerd.protocol.messages import Order, Spec
 from schedulerd.protocol.timing import Timing
+
+Lane = tuple[tuple[str, ...], tuple[str, ...]]  # what runs require and the pools they are in
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +55,8 @@ class Subtask:
     losses: int = 0
     previous: str = "none"  # outcome of the newest attempt that ran: none | failed | lost | timeout
     avoid: str = ""  # id of the worker that had the newest attempt
-    waiting_since: float = 0.0  # mono, when it first became pending under this leader
+    waiting_since: float = 0.0  # mono, of the first of the attempts in a row that nobody started
+    is_fresh: bool = True  # not handed out since: waiting for a slot or a place in a pool does not count
 
 
 @dataclass(slots=True, eq=False)
@@ -70,8 +73,11 @@ class Run:
     started_at: datetime | None = None
     is_split: bool = False  # the list of ordinary subtasks is complete
     is_cancelled: bool = False
+    cancel_reason: str = "operator"  # of a cancelled one: operator | replaced
     is_killed: bool = False  # the cancel asked for KILL
-    is_held: bool = False  # a catch-up or backfill run waiting for its turn
+    is_held: bool = (
+        False  # it waits for its turn: a catch-up or backfill run, or one behind another of its job
+    )
     subtasks: dict[int, Subtask] = field(default_factory=dict)
     open_subtasks: int = 0  # ordinary ones that are not final
     reason: str = ""  # of the first subtask that did not succeed
@@ -83,6 +89,7 @@ class Run:
     )  # by kind of subtask: 0 ordinary, else the step's index
     unable_since: float | None = None  # mono, since when no able worker exists for what is pending
     workers: dict[str, None] = field(default_factory=dict)  # names of those that had its attempts
+    enlisted: int = 0  # when it began to wait: a number that grows over all runs
 
     @property
     def job(self) -> Job:
@@ -93,6 +100,16 @@ class Run:
     def is_aside(self) -> bool:
         """A backfill run that has not had its turn: for overlap it is not there yet."""
         return self.is_held and self.cause is Cause.BACKFILL
+
+    @property
+    def awaits_release(self) -> bool:
+        """A catch-up or backfill run that has not had its turn: it holds nobody up."""
+        return self.is_held and self.cause in (Cause.CATCHUP, Cause.BACKFILL)
+
+    @property
+    def lane(self) -> Lane:
+        """Runs of one lane wait for the same workers and the same places."""
+        return self.job.requires, self.job.pools
 
     @property
     def is_waiting(self) -> bool:
@@ -180,7 +197,10 @@ class State:
     able: dict[tuple[str, ...], list[Worker]] = field(
         default_factory=dict
     )  # cache, dropped when a worker changes
-    waiting: dict[tuple[str, ...], dict[str, Run]] = field(default_factory=dict)  # by requires
+    waiting: dict[Lane, dict[str, Run]] = field(default_factory=dict)
+    enlisted: int = 0  # how many runs were enlisted: whose turn is first in lanes that share workers
+    pools: dict[str, Pool] = field(default_factory=dict)
+    pool_use: dict[str, int] = field(default_factory=dict)  # live attempts of jobs that name the pool
     cancelled: dict[str, Run] = field(default_factory=dict)  # cancelled runs that still have attempts
     held: dict[str, deque[Run]] = field(
         default_factory=dict
@@ -189,6 +209,8 @@ class State:
     backfill_width: dict[str, int] = field(
         default_factory=dict
     )  # by job: how many of its backfill runs may go at once; 1 unless it stands here
+    lines: dict[str, None] = field(default_factory=dict)  # jobs with other runs that wait for their turn
+    turns: dict[str, None] = field(default_factory=dict)  # those of them where one may begin now
     next_release: float = 0.0  # mono
     fires: list[tuple[datetime, str]] = field(
         default_factory=list
@@ -211,7 +233,27 @@ class State:
 
     def enlist(self, run: Run) -> None:
         """`run` has something to give out, or must still learn what."""
-        self.waiting.setdefault(run.job.requires, {})[run.id] = run
+        lane = self.waiting.setdefault(run.lane, {})
+        if run.id not in lane:
+            self.enlisted += 1
+            run.enlisted = self.enlisted
+            lane[run.id] = run
+
+    def has_room(self, pools: tuple[str, ...]) -> bool:
+        """One more attempt may begin in all of these."""
+        return all(self.pool_use.get(name, 0) < self.pools[name].max for name in pools if name in self.pools)
+
+    def take_place(self, pools: tuple[str, ...]) -> None:
+        """An attempt is recorded, maybe found in the ledger: it has its place until it has ended or is called lost."""
+        for name in pools:
+            self.pool_use[name] = self.pool_use.get(name, 0) + 1
+
+    def leave_place(self, pools: tuple[str, ...]) -> None:
+        """An attempt is final."""
+        for name in pools:
+            self.pool_use[name] -= 1
+            if not self.pool_use[name]:
+                del self.pool_use[name]
 
 
 def await_fire(state: State, entry: JobEntry, fire: FireTime | None) -> None:

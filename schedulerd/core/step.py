@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from schedulerd.core import attempts, commands, firing, placement, runs, takeover, workers
+from schedulerd.core import attempts, commands, firing, overlap, placement, runs, takeover, workers
 from schedulerd.core import events as ev
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Effect, SetAlarm
@@ -41,6 +41,7 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
         state.next_tick = now.mono + TICK
         for worker in list(state.workers.values()):
             attempts.chase(state, worker, now, draft)
+    overlap.begin_waiting(state, now, draft)  # after everything that can close a run
     placement.place(state, now, draft)
     effects = draft.finish(now.utc)
     effects.append(_alarm(state, now))

@@ -1,6 +1,6 @@
 """A State from the ledger's open work: how every leader begins, after a start, a failover or a ledger fault alike."""
 
-from schedulerd.core import runs
+from schedulerd.core import overlap, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.firing import await_resume
 from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask, await_fire
@@ -35,6 +35,7 @@ def rebuild(
     state.removed = dict(work.removed)
     state.backfill_width = dict(work.backfills)
     state.doubts_since = now.mono if doubts_clock else None
+    state.pools = {pool.name: pool for pool in work.pools}
     for row in work.jobs:
         entry = JobEntry(row.definition, row.first_seen, row.mark, row.anchor, row.pause)
         state.jobs[entry.job.name] = entry
@@ -58,7 +59,7 @@ def _reopen(state: State, found: OpenRun, now: Moment) -> None:
     )
     run.started_at = found.started_at
     run.is_split = found.is_split
-    run.is_cancelled = found.is_cancelled
+    run.is_cancelled, run.cancel_reason = found.is_cancelled, found.cancel_reason
     state.runs[run.id] = run
     entry = state.jobs.get(run.job.name)
     if entry is not None:
@@ -89,12 +90,14 @@ def _reopen(state: State, found: OpenRun, now: Moment) -> None:
             run.pinned.setdefault(subtask.pinned, type(run.pending)()).append(subtask)
         else:
             run.pending.append(subtask)
-    if run.cause in runs.HELD and not run.subtasks and not run.is_split:
+    if run.subtasks or run.is_split or run.is_cancelled:
+        state.enlist(run)
+    elif run.cause in runs.HELD:
         runs.hold(state, run)
         if entry is not None and run.is_aside:
             entry.open_runs.pop(run.id)
     else:
-        state.enlist(run)
+        overlap.wait(state, run)  # it begins in the first step, if nothing is before it
 
 
 def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> None:
@@ -120,6 +123,7 @@ def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> 
     run.live[attempt.id] = attempt
     run.workers[record.worker_name] = None
     state.attempts[attempt.id] = attempt
+    state.take_place(run.job.pools)
 
 
 def resume(state: State, now: Moment, draft: Draft) -> None:

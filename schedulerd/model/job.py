@@ -90,7 +90,9 @@ class Overlap(enum.Enum):
     """What happens to a fire time while a run of the job is not final."""
 
     SKIP = "skip"
+    QUEUE = "queue"  # it waits; runs go one after another
     ALLOW = "allow"
+    REPLACE = "replace"  # it waits until those that are open have been ended
 
 
 class Misfire(enum.Enum):
@@ -108,6 +110,16 @@ class OnLost(enum.Enum):
     RETRY = "retry"  # at least once
 
 
+class Pool(Struct, frozen=True, kw_only=True):
+    """What many jobs share: at most `max` attempts of them all at once, over the whole cluster."""
+
+    name: str
+    max: int
+    is_retired: bool = (
+        False  # no file has it any more; it holds the open runs that name it until they are final
+    )
+
+
 class Job(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One configured job; every default here is the built-in one of job files."""
 
@@ -123,16 +135,23 @@ class Job(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     kill_after: timedelta = timedelta(seconds=10)  # from TERM to KILL
     success_codes: tuple[int, ...] = (0,)
     overlap: Overlap = Overlap.SKIP
+    queue_max: int = 10  # how many runs may wait with `overlap = "queue"`, besides the one that has begun
     misfire: Misfire = Misfire.ONCE
     catchup: timedelta = timedelta(hours=1)  # missed instants older than this are never run
     catchup_max: int = 100  # how many missed instants `misfire = "all"` may run
     dispatch_timeout: timedelta = timedelta(minutes=5)  # how long work may wait without an able worker
     on_lost: OnLost = OnLost.FAIL
     requires: tuple[str, ...] = ()  # labels a worker must have; "!label" = must not have
+    pools: tuple[str, ...] = ()  # names of pools; every attempt takes a place in each of them
     split: Split | None = None
     gather: Work | None = None
     retry_max: int = 0  # further attempts after a failure or timeout
     paused: bool = False  # paused by its own definition; an operator's pause is kept apart
+
+    @property
+    def is_guarded(self) -> bool:
+        """Nothing of it may go on unseen beside something new: an attempt ends when its worker hears of no leader."""
+        return self.overlap is not Overlap.ALLOW or bool(self.pools)
 
 
 class Origin(Struct, frozen=True, kw_only=True, gc=False):

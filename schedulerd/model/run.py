@@ -5,7 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from schedulerd.model.job import Definition
+from schedulerd.model.job import Definition, Pool
 
 
 class RunState(enum.Enum):
@@ -173,9 +173,10 @@ class OpenRun(Struct, frozen=True, kw_only=True):
     state: RunState
     started_at: datetime | None
     is_split: bool  # the list of subtasks is recorded and complete
-    is_cancelled: bool  # an operator asked for its end
+    is_cancelled: bool  # its end was asked for
     subtasks: tuple[OpenSubtask, ...]  # ordinary ones and steps, by index
     attempts: tuple[OpenAttempt, ...]
+    cancel_reason: str = "operator"  # why its end was asked for
 
 
 class OpenWork(Struct, frozen=True, kw_only=True):
@@ -186,3 +187,4 @@ class OpenWork(Struct, frozen=True, kw_only=True):
     next_fence: int
     backfills: tuple[tuple[str, int], ...] = ()  # job -> how many of its backfill runs may go at once
     removed: tuple[tuple[str, datetime], ...] = ()  # jobs no longer in the table, with their high-water marks
+    pools: tuple[Pool, ...] = ()  # of the accepted table

@@ -18,6 +18,7 @@ _OFTEN_EQUAL = (
     "catchup",
     "dispatch_timeout",
     "requires",
+    "pools",
 )
 _USUAL = Job(name="", trigger=Manual(), work=Script(text=""))
 _UNUSUAL = tuple((key, getattr(_USUAL, key)) for key in _OFTEN_EQUAL)

@@ -45,6 +45,7 @@ def test_job_files_names_every_key() -> None:
     assert of_a_job == catalog.keys_of("")
     for level in ("split", "gather", "retry"):
         assert _keys(JOB_FILES, f"[job.NAME.{level}]") == catalog.keys_of(level)
+    assert _keys(JOB_FILES, "[pool.NAME]") == catalog.keys_of("pool")
 
 
 def test_job_files_names_every_key_that_is_not_supported_yet() -> None:
@@ -63,9 +64,6 @@ def test_job_files_names_every_key_that_is_not_supported_yet() -> None:
     assert listed.keys() == levels.keys()
     for words, level in levels.items():
         assert listed[words] == catalog.later_keys(level)
-    values = re.search(r"- Of `overlap`, the values (.*)", text)
-    assert values is not None
-    assert set(re.findall(r"`(\w+)`", values[1])) == catalog.later_values("overlap")
 
 
 def test_job_files_tells_which_keys_are_no_defaults() -> None:

@@ -35,6 +35,7 @@ from schedulerd.core.effects import (
     RecordMarks,
     RecordOutcomes,
     RecordPause,
+    RecordPools,
     RecordRemovals,
     RecordRuns,
     RecordSkips,
@@ -43,7 +44,7 @@ from schedulerd.core.effects import (
     RecordSubtaskStates,
 )
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
-from schedulerd.model.job import Definition, Every
+from schedulerd.model.job import Definition, Every, Pool
 from schedulerd.model.run import (
     AttemptState,
     Cause,
@@ -284,6 +285,22 @@ def test_a_run_does_not_fall_into_a_range_of_skips(commit: Commit, ledger: Ledge
     assert len(ledger.load().runs) == 2
 
 
+def test_a_run_that_is_replaced_is_known_as_such(ledger: Ledger, commit: Commit) -> None:
+    run = new_run()
+    commit(RecordRuns((run,)), RecordCancel(run.id, new_run(2).id, "replaced"))
+    found = only_run(ledger)
+    assert (found.is_cancelled, found.cancel_reason) == (True, "replaced")
+
+
+def test_the_pools_of_the_table_are_kept_and_replaced_as_a_whole(ledger: Ledger, commit: Commit) -> None:
+    assert ledger.load().pools == ()
+    disk, base = Pool(name="disk", max=7), Pool(name="db", max=2)
+    commit(RecordPools((disk, base)))
+    assert ledger.load().pools == (base, disk)  # by name
+    commit(RecordPools((Pool(name="db", max=3, is_retired=True),)))
+    assert ledger.load().pools == (Pool(name="db", max=3, is_retired=True),)
+
+
 def test_a_range_of_skips_overlaps_nothing(commit: Commit, reader: LedgerReader) -> None:
     commit(RecordRuns((new_run(5),)), RecordSkips((skip(1, 3, 3),)))
     for first, last in ((5, 5), (4, 6), (2, 9), (3, 4), (0, 1), (0, 9)):
@@ -395,7 +412,11 @@ def test_open_work_is_loaded_with_its_history(ledger: Ledger, commit: Commit) ->
     commit(RecordOutcomes((outcome(run.id, 0, 2, "lost"),)))
     third = new_attempt(run.id, 0, 3, fence=3, worker="w2")
     commit(RecordSubtaskStates(run.id, ((0, SubtaskState.PENDING, "lost"),)), RecordAttempts((third,)))
-    commit(RecordStarted(((third.id, at(2)),)), RecordCancel(run.id, "ann"))
+    commit(
+        RecordStarted(((third.id, at(2)),)),
+        RecordCancel(run.id, "ann"),
+        RecordCancel(run.id, "r", "replaced"),
+    )
     found = only_run(ledger)
     assert (found.state, found.is_split, found.is_cancelled) == (RunState.RUNNING, True, True)
     gather, first, second = found.subtasks

@@ -20,7 +20,18 @@ from schedulerd.core.placement import able_workers
 from schedulerd.core.state import State
 from schedulerd.core.step import step
 from schedulerd.core.takeover import rebuild
-from schedulerd.model.job import Argv, Every, Items, ListedItems, Misfire, OnLost, Overlap, PerWorker, Shards
+from schedulerd.model.job import (
+    Argv,
+    Every,
+    Items,
+    ListedItems,
+    Misfire,
+    OnLost,
+    Overlap,
+    PerWorker,
+    Pool,
+    Shards,
+)
 from schedulerd.model.moment import Moment
 from schedulerd.protocol import messages as msg
 from schedulerd.protocol.codec import Envelope, digest_of
@@ -39,7 +50,17 @@ JOBS = (
         "listed", split=ListedItems(work=Argv(argv=("list",))), on_lost=OnLost.RETRY, overlap=Overlap.ALLOW
     ),
     a_job("broadcast", split=PerWorker(), dispatch_timeout=timedelta(seconds=15)),
+    a_job(
+        "queued",
+        trigger=Every(period=timedelta(seconds=6)),
+        overlap=Overlap.QUEUE,
+        queue_max=2,
+        pools=("few",),
+    ),
+    a_job("newest", trigger=Every(period=timedelta(seconds=9)), overlap=Overlap.REPLACE, misfire=Misfire.ALL),
+    a_job("pooled", split=Shards(count=3), gather=COLLECT, overlap=Overlap.ALLOW, pools=("few", "some")),
 )
+POOLS = (Pool(name="few", max=1), Pool(name="some", max=2))
 workers = st.sampled_from(WORKERS)
 jobs = st.sampled_from([job.name for job in JOBS])
 places = st.integers(0, 30)
@@ -62,10 +83,16 @@ class Leaders(RuleBasedStateMachine):
         self.closed: set[str] = set()
         self.marks: dict[str, object] = {}
         self.token = 0
+        self.pool_use: dict[str, int] = {}
         self.state: State
         self.take_over()
         definitions = tuple(map(defined, JOBS))
-        self.step([CommandGiven(1, rq.ReplaceTable(definitions=definitions)), *map(self.inventory, WORKERS)])
+        self.step(
+            [
+                CommandGiven(1, rq.ReplaceTable(definitions=definitions, pools=POOLS)),
+                *map(self.inventory, WORKERS),
+            ]
+        )
 
     def teardown(self) -> None:
         """Away with the ledger."""
@@ -171,11 +198,12 @@ class Leaders(RuleBasedStateMachine):
         runs = list(self.state.runs)
         self.ask(rq.CancelRun(run=runs[place % len(runs)], by="x"))
 
-    @rule(kept=st.sets(jobs), retries=st.integers(0, 2))
-    def the_table_changes(self, kept: set[str], retries: int) -> None:
+    @rule(kept=st.sets(jobs), retries=st.integers(0, 2), some=st.integers(1, 3))
+    def the_table_changes(self, kept: set[str], retries: int, some: int) -> None:
         changed = [a_job(job.name, trigger=job.trigger, retry_max=retries) for job in JOBS[:1]]
         table = [*changed, *(job for job in JOBS[1:] if job.name in kept)]
-        self.ask(rq.ReplaceTable(definitions=tuple(map(defined, table))))
+        pools = (POOLS[0], Pool(name="some", max=some))
+        self.ask(rq.ReplaceTable(definitions=tuple(map(defined, table)), pools=pools))
 
     # ---- what must hold
 
@@ -193,11 +221,16 @@ class Leaders(RuleBasedStateMachine):
     def every_open_run_has_something_that_drives_it(self) -> None:
         state = self.state
         held = {run.id for queue in state.held.values() for run in queue}
+        held |= {run.id for run in state.runs.values() if run.is_held and run.job.name in state.lines}
         for run in state.runs.values():
-            listed = run.id in state.waiting.get(run.job.requires, {})
+            listed = run.id in state.waiting.get(run.lane, {})
             is_waiting = run.is_waiting or (isinstance(run.job.split, PerWorker) and not run.is_split)
             assert run.live or listed or run.id in held, run
             assert not is_waiting or listed or run.id in held, run
+            if run.is_held and not run.awaits_release:
+                assert any(
+                    other.job.name == run.job.name and not other.is_held for other in state.runs.values()
+                )
             if listed and not run.live and not able_workers(state, run.job.requires):
                 assert run.unable_since is not None, run
                 assert any(run_id == run.id for _, run_id in state.deadlines), run
@@ -209,6 +242,29 @@ class Leaders(RuleBasedStateMachine):
             if entry.next_fire is not None:
                 assert (entry.next_fire.instant, name) in state.fires
         assert all(name in state.held_turns or _blocked(state, name) for name in state.held)
+
+    @invariant()
+    def pools_hold(self) -> None:
+        """Places are counted right, and no attempt is added beyond them (a smaller `max` ends none)."""
+        use: dict[str, int] = {}
+        for attempt in self.state.attempts.values():
+            for pool in attempt.run.job.pools:
+                use[pool] = use.get(pool, 0) + 1
+        assert use == self.state.pool_use
+        for pool, count in use.items():
+            assert count <= max(self.state.pools[pool].max, self.pool_use.get(pool, 0)), pool
+        self.pool_use = use
+
+    @invariant()
+    def runs_that_may_not_overlap_do_not(self) -> None:
+        for name, entry in self.state.jobs.items():
+            begun = [run_id for run_id in entry.open_runs if not self.state.runs[run_id].is_held]
+            assert entry.job.overlap is Overlap.ALLOW or len(begun) <= 1, (name, begun)
+            waiting = [self.state.runs[run_id] for run_id in entry.open_runs if run_id not in begun]
+            queued = [run for run in waiting if not run.awaits_release]
+            assert len(queued) <= {Overlap.QUEUE: entry.job.queue_max, Overlap.REPLACE: 1}.get(
+                entry.job.overlap, 0
+            )
 
     # ---- means
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 from simulation.chronicle import Chronicle, Reign
-from simulation.table import fire_times
+from simulation.table import POOLS, fire_times
 from simulation.witness import Sight, Witness
 
 from schedulerd.model.job import At, Definition, OnLost, Overlap
@@ -62,6 +62,7 @@ class Checker:
         self._results()
         self._ends()
         self._overlaps()
+        self._pools()
         self._promises()
         if self._is_calm:
             self._calm()
@@ -211,6 +212,24 @@ class Checker:
                     self._bad("overlap", f"{job}: {text}")
                 if last is None or (sight.ended or 1e9) > (last.ended or 1e9):
                     last = sight
+
+    def _pools(self) -> None:
+        """Never more processes at once of all jobs in a pool than its number."""
+        versions = {row[1]: self._definitions[(row[2], row[3])] for row in self._runs.values()}
+        for pool in POOLS:
+            moments: list[tuple[float, int, str]] = []
+            for sight in self._witness.sights:
+                job = versions.get(sight.attempt.rsplit("~", 2)[0])
+                if job is not None and pool.name in job.pools:
+                    moments.append((sight.started, 1, sight.attempt))
+                    moments.append((1e9 if sight.ended is None else sight.ended, -1, sight.attempt))
+            count = 0
+            for when, change, attempt in sorted(moments):  # at one moment ends come first
+                count += change
+                if count > pool.max:
+                    self._bad(
+                        "pool", f"{pool.name}: {attempt} at {when:.3f} is number {count}, max is {pool.max}"
+                    )
 
     def _promises(self) -> None:
         known = {row[1] for row in self._runs.values()}

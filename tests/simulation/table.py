@@ -20,11 +20,13 @@ from schedulerd.model.job import (
     Origin,
     Overlap,
     PerWorker,
+    Pool,
     Shards,
     Split,
     Trigger,
 )
 
+POOLS = (Pool(name="one", max=1), Pool(name="three", max=3))
 MINUTES = {"* * * * *": 1, "*/2 * * * *": 2, "*/3 * * * *": 3}
 WORK = Argv(argv=("work",))
 
@@ -59,7 +61,7 @@ def any_job(rng: random.Random, name: str, begin: datetime) -> Job:
         PerWorker(),
     ]
     split = rng.choice(splits)
-    overlap = rng.choice((Overlap.SKIP, Overlap.SKIP, Overlap.ALLOW))
+    overlap = rng.choice((Overlap.SKIP, Overlap.SKIP, Overlap.QUEUE, Overlap.REPLACE, Overlap.ALLOW))
     if overlap is Overlap.ALLOW and isinstance(trigger, Every):
         trigger = Every(period=timedelta(seconds=rng.choice((20, 45))))  # what may pile up fires less often
     return Job(
@@ -69,6 +71,8 @@ def any_job(rng: random.Random, name: str, begin: datetime) -> Job:
         timeout=timedelta(seconds=rng.choice((6, 12, 20))),
         kill_after=timedelta(seconds=rng.choice((1, 4))),
         overlap=overlap,
+        queue_max=rng.choice((1, 3)),
+        pools=rng.choice(((), (), (), ("one",), ("three",), ("one", "three"))),
         misfire=rng.choice(list(Misfire)),
         catchup=timedelta(seconds=rng.choice((30, 3600))),
         catchup_max=rng.choice((1, 3)),

@@ -12,7 +12,7 @@ from simulation.chronicle import Chronicle
 from simulation.leader_shell import LeaderProcess
 from simulation.network import Network
 from simulation.planted import Planted
-from simulation.table import definition, job_table
+from simulation.table import POOLS, definition, job_table
 from simulation.witness import Witness
 from simulation.worker_shell import EPOCH_UTC_MS
 
@@ -115,7 +115,8 @@ class World:
             self.agenda.after(1.0, self._reload_again, self.jobs)
             return
         filled = tuple((job.name, instant) for job in jobs for instant in self.filled(job))
-        self.ask(ReplaceTable(definitions=tuple(definition(job) for job in jobs), filled=filled))
+        definitions = tuple(definition(job) for job in jobs)
+        self.ask(ReplaceTable(definitions=definitions, pools=POOLS, filled=filled))
         self.agenda.after(1.0, self._reload_again, self.jobs)
 
     def _reload_again(self, jobs: Sequence[Job]) -> None:

@@ -90,10 +90,10 @@ class SmallScheduler:
     def reload(self, timeout: float) -> ReloadAnswer:
         """See `Door`."""
         try:
-            definitions = jobfiles.load(self.jobs_dir)
+            table = jobfiles.load_table(self.jobs_dir)
         except JobFileError as error:
             return ReloadAnswer(faults=error.faults)
-        done = self.ask(rq.ReplaceTable(definitions=definitions), timeout)
+        done = self.ask(rq.ReplaceTable(definitions=table.definitions, pools=table.pools), timeout)
         assert isinstance(done, rq.TableReplaced)
         return ReloadAnswer(
             added=list(done.added),

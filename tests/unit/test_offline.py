@@ -127,7 +127,8 @@ def test_the_schema_holds_exactly_the_supported_keys() -> None:
     job = schema["$defs"]["JobDocument"]
     keys = (
         "schedule every at timezone argv command script shell env cwd timeout kill_after success_codes overlap"
-        " misfire catchup catchup_max dispatch_timeout on_lost requires split gather retry paused description tags"
+        " queue_max misfire catchup catchup_max dispatch_timeout on_lost requires pools split gather retry paused"
+        " description tags"
     )
     assert " ".join(sorted(job["properties"])) == " ".join(sorted(keys.split()))
     assert set(schema["$defs"]["Split"]["properties"]) == {

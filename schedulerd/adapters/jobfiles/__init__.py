@@ -1,6 +1,7 @@
 """The job table: TOML files, and the documents of the API -> definitions, or every fault at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,26 @@ from schedulerd.adapters.jobfiles.faults import DocumentError, Fault, kind_of, s
 from schedulerd.adapters.jobfiles.files import DEFAULTS_FILE, Found, Unread, find_files
 from schedulerd.adapters.jobfiles.layers import merge
 from schedulerd.adapters.jobfiles.readers import Known
-from schedulerd.adapters.jobfiles.reading import NAME_RULE, SETTINGS, version_of
+from schedulerd.adapters.jobfiles.reading import SETTINGS, version_of
 from schedulerd.adapters.jobfiles.schema import json_schema
 from schedulerd.adapters.jobfiles.table import Table
 from schedulerd.adapters.jobfiles.toml_text import Path as JobPath
+from schedulerd.adapters.jobfiles.values import NAME_RULE
 from schedulerd.adapters.jobfiles.writing import effective_sources, to_document, to_toml
 from schedulerd.errors import JobFileError
-from schedulerd.model.job import Definition, Origin
+from schedulerd.model.job import Definition, Origin, Pool
 from schedulerd.protocol.ids import JOB_NAME
 
 __all__ = [
     "DocumentError",
     "Fault",
     "JobDocument",
+    "JobTable",
     "Known",
     "effective_sources",
     "json_schema",
     "load",
+    "load_table",
     "parse_job",
     "read_paths",
     "to_document",
@@ -35,10 +39,25 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobTable:
+    """What the job files of a directory say together."""
+
+    definitions: tuple[Definition, ...]  # by name
+    pools: tuple[Pool, ...]  # by name; every pool that a definition names is among them
+
+
 def load(
     directory: Path, defaults: Mapping[str, Any] | None = None, known: Known | None = None
 ) -> tuple[Definition, ...]:
-    """The job table of `directory`, by name; `defaults` is [defaults] of the settings. It may be empty.
+    """The jobs of `load_table` alone."""
+    return load_table(directory, defaults, known).definitions
+
+
+def load_table(
+    directory: Path, defaults: Mapping[str, Any] | None = None, known: Known | None = None
+) -> JobTable:
+    """The job table of `directory`; `defaults` is [defaults] of the settings. It may be empty.
 
     Files that are as they were when `known` last saw them are not read again.
     Raises JobFileError with one line for every fault of every file; nothing of a faulty table may be used.
@@ -52,15 +71,17 @@ def load(
     for file in unread:
         table.add_unread(file)
     table.read(found, table.read_settings(defaults) if defaults else None, known)
+    table.check_pools()
     if table.lines:
         raise JobFileError([f"{line}; the table in force stays" for line in sorted(table.lines)])
-    return tuple(table.definitions[name] for name in sorted(table.definitions))
+    definitions = tuple(table.definitions[name] for name in sorted(table.definitions))
+    return JobTable(definitions=definitions, pools=table.all_pools())
 
 
 def read_paths(paths: Sequence[Path], defaults: Mapping[str, Any] | None = None) -> Table:
     """Directories and single files as one table, its places named as the paths are given; for `check`.
 
-    A single file has the `_defaults.toml` of its own directory.
+    A single file has the `_defaults.toml` of its own directory, and may name the pools of the files beside it.
     """
     table = Table()
     layer = table.read_settings(defaults) if defaults else None
@@ -81,6 +102,10 @@ def read_paths(paths: Sequence[Path], defaults: Mapping[str, Any] | None = None)
             if path.name != DEFAULTS_FILE and beside.is_file():
                 found.insert(0, Found(path=beside, file=str(beside), folder=()))
         table.read(found, layer)
+    for path in paths:
+        if path.is_file():
+            table.know_pools_beside(path)
+    table.check_pools()
     return table
 
 

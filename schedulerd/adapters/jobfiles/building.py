@@ -134,7 +134,7 @@ def _job(name: str, document: JobDocument, trigger: model.Trigger) -> model.Job:
     for key in _COPIED:
         value = getattr(document, key)
         if isinstance(value, list):
-            value = tuple(value)
+            value = tuple(dict.fromkeys(value) if key == "pools" else value)
         elif key in _WORDS and value is not None:
             value = _WORDS[key](value)
         # What is built in anyway is left out, so that saying it does not make another version of the job.
@@ -162,12 +162,14 @@ _COPIED = (
     "kill_after",
     "success_codes",
     "overlap",
+    "queue_max",
     "misfire",
     "catchup",
     "catchup_max",
     "dispatch_timeout",
     "on_lost",
     "requires",
+    "pools",
     "paused",
 )
 

@@ -18,35 +18,35 @@ def _words(text: str) -> frozenset[str]:
 
 
 _DEFAULTS = _words(
-    "timezone env cwd shell timeout kill_after success_codes overlap misfire catchup catchup_max "
-    "dispatch_timeout on_lost requires retry paused tags"
+    "timezone env cwd shell timeout kill_after success_codes overlap queue_max misfire catchup catchup_max "
+    "dispatch_timeout on_lost requires pools retry paused tags"
 )
 BELONGS_TO_A_JOB = _words("schedule every at argv command script split gather description")
 
 _LATER_OF_A_JOB = _words(
     "dst_gap dst_fold every_from start end max_runs calendar not_calendar jitter env_file user group "
-    "umask run_timeout queue_max pools priority prefers hosts balance limits notify expect_within "
+    "umask run_timeout priority prefers hosts balance limits notify expect_within "
     "owner runbook keep anchor python args kwargs http stdin hash_key setup teardown after after_on "
     "on_success on_failure"
 )
 
 _KEYS: dict[str, frozenset[str]] = {
-    "file": frozenset({"job"}),
+    "file": frozenset({"job", "pool"}),
     "": _DEFAULTS | BELONGS_TO_A_JOB,
     "defaults": _DEFAULTS,
     "split": frozenset(SPLIT_KEYS) | {"chunk"},
     "gather": frozenset(WORK_KEYS),
     "retry": frozenset({"max"}),
+    "pool": frozenset({"max"}),
 }
 _LATER: dict[str, frozenset[str]] = {
-    "file": frozenset({"pool", "sink", "calendar"}),
+    "file": frozenset({"sink", "calendar"}),
     "": _LATER_OF_A_JOB,
     "defaults": _LATER_OF_A_JOB,
     "split": _words("matrix include exclude max_items max_parallel fail_fast need"),
     "gather": _words("python args kwargs http stdin"),
     "retry": _words("on codes backoff factor max_backoff jitter where"),
 }
-_LATER_VALUES: dict[str, frozenset[str]] = {"overlap": frozenset({"queue", "replace"})}
 
 
 def keys_of(level: str) -> frozenset[str]:
@@ -57,8 +57,3 @@ def keys_of(level: str) -> frozenset[str]:
 def later_keys(level: str) -> frozenset[str]:
     """Keys of that level that are part of the format and not supported yet."""
     return _LATER.get(level, frozenset())
-
-
-def later_values(key: str) -> frozenset[str]:
-    """Words of that key that are part of the format and not supported yet."""
-    return _LATER_VALUES.get(key, frozenset())

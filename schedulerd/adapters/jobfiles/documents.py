@@ -20,6 +20,7 @@ from schedulerd.adapters.jobfiles.values import (
     OneOrMany,
     OnlyTrue,
     Period,
+    PoolName,
     Positive,
     ScriptText,
     Tag,
@@ -40,6 +41,12 @@ class Retry(Document):
     """What happens after a failure or a time-out."""
 
     max: int = Field(0, ge=0, le=1000, description="Further attempts after a failure or time-out.")
+
+
+class Pool(Document):
+    """At most so many attempts at once, of all jobs that name the pool, over the whole cluster."""
+
+    max: int = Field(ge=1, le=100_000, description="Attempts at once.")
 
 
 class Gather(Document):
@@ -81,8 +88,11 @@ class Defaults(Document):
     success_codes: Annotated[list[ExitCode], Field(min_length=1, max_length=256)] | None = Field(
         None, description="Exit codes that count as success; default [0]."
     )
-    overlap: Literal["skip", "allow"] | None = Field(
+    overlap: Literal["skip", "queue", "allow", "replace"] | None = Field(
         None, description='What a fire time does while a run is open; default "skip".'
+    )
+    queue_max: int | None = Field(
+        None, ge=1, le=10_000, description='Runs that may wait with overlap = "queue"; default 10.'
     )
     misfire: Literal["once", "all", "skip"] | None = Field(
         None, description='Which missed fire times run; default "once", the newest.'
@@ -101,6 +111,9 @@ class Defaults(Document):
     )
     requires: Annotated[list[Label], Field(max_length=100)] | None = Field(
         None, description='Labels a worker must have: "role=db", "!spot".'
+    )
+    pools: Annotated[list[PoolName], Field(max_length=100)] | None = Field(
+        None, description="Names of pools: each holds the attempts of all its jobs to a number at once."
     )
     retry: Retry | None = Field(None, description="Further attempts.")
     paused: bool | None = Field(None, description="Fires nothing while true.")

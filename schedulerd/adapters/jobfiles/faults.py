@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from schedulerd.adapters.jobfiles.catalog import BELONGS_TO_A_JOB, keys_of, later_keys, later_values
+from schedulerd.adapters.jobfiles.catalog import BELONGS_TO_A_JOB, keys_of, later_keys
 from schedulerd.adapters.jobfiles.positions import dotted
 from schedulerd.adapters.jobfiles.toml_text import Path, printable
 from schedulerd.errors import JobFileError
@@ -160,8 +160,6 @@ def _unknown_value(path: Path, found: object, expected: str) -> str:
     words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
     if not isinstance(found, str):
         return _wrong(found, "one of " + ", ".join(f'"{word}"' for word in words))
-    if found in later_values(str(path[-1])):
-        return f'"{found}" is not supported yet, expected one of ' + ", ".join(f'"{word}"' for word in words)
     near = did_you_mean(found, words)
     expected = ", ".join(f'"{word}"' for word in words)
     return f"{shown(found)} is unknown{near or ','} expected one of {expected}"

@@ -15,12 +15,13 @@ from schedulerd.adapters.jobfiles.building import build_job
 from schedulerd.adapters.jobfiles.faults import Fault, shown, unknown_key, wrong_kind
 from schedulerd.adapters.jobfiles.files import Source, Unread, parse_text
 from schedulerd.adapters.jobfiles.layers import Layer, merge, read_layer
+from schedulerd.adapters.jobfiles.pools import FoundPool, read_pools
 from schedulerd.adapters.jobfiles.toml_text import Path, printable
+from schedulerd.adapters.jobfiles.values import NAME_RULE
 from schedulerd.model.job import Definition, Job, Origin
 from schedulerd.protocol.ids import JOB_NAME
 
 SETTINGS = "schedulerd.toml [defaults]"
-NAME_RULE = "expected a lower-case letter or digit, then up to 62 of a-z 0-9 . _ -"
 
 
 class Line(msgspec.Struct, frozen=True, order=True):
@@ -62,6 +63,7 @@ class FileJobs(msgspec.Struct, frozen=True):
     definitions: tuple[Definition, ...] = ()
     faulty: dict[str, int] = {}  # name -> line, of jobs without a definition
     lines: tuple[Line, ...] = ()
+    pools: tuple[FoundPool, ...] = ()
 
 
 def read_jobs(request: Request) -> FileJobs:
@@ -71,7 +73,7 @@ def read_jobs(request: Request) -> FileJobs:
         return FileJobs(lines=(unread_line(source),))
     reader = _Reader(source, [_layer(defaults) for defaults in request.defaults])
     reader.read()
-    return FileJobs(tuple(reader.definitions), reader.faulty, tuple(reader.lines))
+    return FileJobs(tuple(reader.definitions), reader.faulty, tuple(reader.lines), tuple(reader.pools))
 
 
 def unread_line(unread: Unread) -> Line:
@@ -119,6 +121,7 @@ class _Reader:
     def __init__(self, source: Source, layers: Sequence[Layer]) -> None:
         self.definitions: list[Definition] = []
         self.faulty: dict[str, int] = {}
+        self.pools: list[FoundPool] = []
         self.lines: list[Line] = []
         self._source = source
         self._layers = layers
@@ -126,8 +129,11 @@ class _Reader:
     def read(self) -> None:
         source = self._source
         for key in source.data:
-            if key != "job":
+            if key not in ("job", "pool"):
                 self._add(Fault(path=(key,), text=unknown_key((key,), "file"), at_key=True), ())
+        self.pools, faults = read_pools(source)
+        for fault in faults:
+            self._add(fault, ())
         jobs = source.data.get("job", {})
         if not isinstance(jobs, dict):
             self._add(Fault(path=("job",), text=wrong_kind(jobs, "tables [job.NAME]")), ())

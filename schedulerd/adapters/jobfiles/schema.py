@@ -3,14 +3,14 @@
 from typing import Any
 
 from schedulerd.adapters.jobfiles import catalog
-from schedulerd.adapters.jobfiles.documents import JobDocument
+from schedulerd.adapters.jobfiles.documents import JobDocument, Pool
 from schedulerd.protocol.ids import JOB_NAME
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of one `*.toml` of a jobs directory: `job` with a table for each name."""
+    """The schema of one `*.toml` of a jobs directory: `job` and `pool` with a table for each name."""
     job = _without_null(JobDocument.model_json_schema(ref_template="#/$defs/{model}"))
     definitions = job.pop("$defs", {})
     job["allOf"] = [_exactly_one(catalog.WORK_KEYS), _at_most_one(catalog.TRIGGER_KEYS)]
@@ -26,9 +26,14 @@ def json_schema() -> dict[str, Any]:
                 "type": "object",
                 "propertyNames": {"pattern": f"^{JOB_NAME.pattern}$"},
                 "additionalProperties": {"$ref": "#/$defs/JobDocument"},
-            }
+            },
+            "pool": {
+                "type": "object",
+                "propertyNames": {"pattern": f"^{JOB_NAME.pattern}$"},
+                "additionalProperties": {"$ref": "#/$defs/Pool"},
+            },
         },
-        "$defs": {"JobDocument": job, **definitions},
+        "$defs": {"JobDocument": job, "Pool": Pool.model_json_schema(), **definitions},
     }
 
 

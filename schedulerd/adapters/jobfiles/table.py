@@ -1,15 +1,17 @@
-"""All job files together -> definitions, or every fault of every file with its place."""
+"""All job files together -> definitions and pools, or every fault of every file with its place."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
 
 from schedulerd.adapters.jobfiles import files
-from schedulerd.adapters.jobfiles.faults import Fault
+from schedulerd.adapters.jobfiles.faults import Fault, did_you_mean, shown
 from schedulerd.adapters.jobfiles.files import Found, Source, Unread, parse_text, read_text
 from schedulerd.adapters.jobfiles.layers import Layer, read_layer
+from schedulerd.adapters.jobfiles.pools import FoundPool
 from schedulerd.adapters.jobfiles.readers import Known, read_all
 from schedulerd.adapters.jobfiles.reading import (
     SETTINGS,
@@ -21,7 +23,8 @@ from schedulerd.adapters.jobfiles.reading import (
     settings_lines,
     unread_line,
 )
-from schedulerd.model.job import Definition, Origin
+from schedulerd.adapters.jobfiles.toml_text import Path
+from schedulerd.model.job import Definition, Origin, Pool
 
 
 @dataclass(kw_only=True)
@@ -31,6 +34,9 @@ class Table:
     definitions: dict[str, Definition] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     files: int = 0
+    _pools: dict[str, FoundPool] = field(default_factory=dict)  # also those that are faulty
+    _pools_beside: dict[str, None] = field(default_factory=dict)  # in files that are not looked at otherwise
+    _found: dict[str, Found] = field(default_factory=dict)  # by the name that messages give the file
     _characters: int = 0
     _places: dict[str, Origin] = field(
         default_factory=dict
@@ -39,9 +45,33 @@ class Table:
     def read(self, found: Sequence[Found], settings: Layer | None, known: Known | None = None) -> None:
         """Add the jobs of these files; defaults come before the jobs they are for."""
         readable: list[Found] = []
+        self._found.update((file.file, file) for file in found)
         answers = read_all(self._requests(found, settings, readable), known)
         for file, jobs in zip(readable, answers, strict=True):
             self._add_jobs(file, jobs)
+
+    def all_pools(self) -> tuple[Pool, ...]:
+        """By name."""
+        found = sorted(self._pools.values(), key=lambda pool: pool.name)
+        return tuple(Pool(name=pool.name, max=pool.max) for pool in found if pool.max is not None)
+
+    def know_pools_beside(self, path: FilePath) -> None:
+        """The names of the pools in all files of the directory of `path`."""
+        for beside in sorted(path.parent.glob("*.toml")):
+            text = read_text(Found(path=beside, file=str(beside), folder=()))
+            source = text if isinstance(text, Unread) else parse_text(text, str(beside))
+            pools = None if isinstance(source, Unread) else source.data.get("pool")
+            self._pools_beside.update(dict.fromkeys(pools if isinstance(pools, dict) else ()))
+
+    def check_pools(self) -> None:
+        """When all files were read: a pool that a job names must be there."""
+        known = self._pools.keys() | self._pools_beside.keys()
+        for definition in self.definitions.values():
+            for name in definition.job.pools:
+                if name not in known:
+                    near = did_you_mean(name, known) or ","
+                    text = f"{shown(name)} is unknown{near} expected a pool that has its [pool.NAME]"
+                    self.lines.append(self._pool_line(definition, name, text))
 
     def add_unread(self, unread: Unread) -> None:
         """A file that could not be read at all."""
@@ -99,6 +129,14 @@ class Table:
     def _add_jobs(self, file: Found, jobs: FileJobs) -> None:
         """Put a file's jobs into the table, unless their names are taken."""
         self.lines.extend(jobs.lines)
+        for pool in jobs.pools:
+            first_pool = self._pools.setdefault(pool.name, pool)
+            if first_pool != pool:
+                place = f"{first_pool.file}:{first_pool.line}"
+                text = (
+                    f"pool.{pool.name}: pool {pool.name} stands here and at {place}, expected each name once"
+                )
+                self.lines.append(Line(pool.file, pool.line, pool.column, text))
         doubles: dict[str, Origin] = {}
         for definition in jobs.definitions:
             name, origin = definition.job.name, definition.origin
@@ -114,6 +152,23 @@ class Table:
                 doubles[name] = first
         if doubles:
             self._add_doubles(file, doubles)
+
+    def _pool_line(self, definition: Definition, pool: str, text: str) -> Line:
+        """A fault in the `pools` of a job, which may stand in defaults; the text is read once more, for its place."""
+        name = definition.job.name
+        prefix: Path = ("job", name)
+        file, place = definition.origin.file, definition.source.get("pools")
+        if place is not None:
+            text, prefix = f"{text} (for job {name})", ()
+            file = place.rpartition(":")[0]
+        if place == SETTINGS:
+            return Line(SETTINGS, 0, 0, f"pools: {text}")
+        content = read_text(self._found[file])
+        source: Source | Unread = content if isinstance(content, Unread) else parse_text(content, file)
+        if isinstance(source, Unread):
+            return unread_line(source)
+        table = source.data["job"][name] if prefix else source.data
+        return line_of(Fault(path=("pools", table["pools"].index(pool)), text=text), source, prefix)
 
     def _add_doubles(self, file: Found, doubles: Mapping[str, Origin]) -> None:
         """Names that another file has too; the text is read once more, for their places."""

@@ -11,7 +11,9 @@ from schedulerd.adapters.jobfiles.durations import EXAMPLE, PATTERN, format_dura
 from schedulerd.adapters.jobfiles.faults import refusal, shown, wrong_kind
 from schedulerd.core.zones import UnknownZone, zone
 from schedulerd.hostkit.settings import LABEL
+from schedulerd.protocol.ids import JOB_NAME
 
+NAME_RULE = "expected a lower-case letter or digit, then up to 62 of a-z 0-9 . _ -"
 MAX_WORD = (
     64 * 1024
 )  # bytes of one argument, command line, item or variable; Linux takes 128 KiB for one string
@@ -110,6 +112,12 @@ def _label(value: str) -> str:
     return value
 
 
+def _pool(value: str) -> str:
+    if not JOB_NAME.fullmatch(value):
+        raise refusal(f"{shown(value)} cannot name a pool, {NAME_RULE}")
+    return value
+
+
 def _tag(value: str) -> str:
     if not _TAG.fullmatch(value):
         raise refusal(f"{shown(value)} is not a tag, expected up to 63 letters, digits and . _ : / @ + -")
@@ -172,6 +180,7 @@ Instants = Annotated[
 ]
 Zone = Annotated[str, AfterValidator(_zone)]
 Label = Annotated[str, AfterValidator(_label)]
+PoolName = Annotated[str, AfterValidator(_pool)]
 Tag = Annotated[str, AfterValidator(_tag)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Item = Annotated[Any, AfterValidator(_json_item)]

@@ -22,12 +22,14 @@ _PLAIN = (
     "kill_after",
     "success_codes",
     "overlap",
+    "queue_max",
     "misfire",
     "catchup",
     "catchup_max",
     "dispatch_timeout",
     "on_lost",
     "requires",
+    "pools",
     "paused",
 )
 

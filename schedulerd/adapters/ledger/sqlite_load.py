@@ -7,7 +7,7 @@ import msgspec
 
 from schedulerd.adapters.ledger.rows import decoded, instant, instant_or_none
 from schedulerd.errors import LedgerError
-from schedulerd.model.job import Definition
+from schedulerd.model.job import Definition, Pool
 from schedulerd.model.run import (
     AttemptState,
     Cause,
@@ -39,13 +39,14 @@ _JOBS = """
 SELECT name, version, first_seen, mark, anchor, paused_by, reason, since, until
 FROM jobs LEFT JOIN pauses ON pauses.job = jobs.name ORDER BY name
 """
+_POOLS = "SELECT name, max, is_retired FROM pools ORDER BY name"
 _REMOVED = """
 SELECT DISTINCT job, (SELECT last FROM slots WHERE slots.job = definitions.job ORDER BY first DESC LIMIT 1) AS mark
 FROM definitions WHERE job NOT IN (SELECT name FROM jobs) AND mark IS NOT NULL
 """
 _RUNS = """
 SELECT n, id, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent, state, started_at,
-    is_split, cancelled_by IS NOT NULL
+    is_split, cancelled_by IS NOT NULL, coalesce(cancel_reason, 'operator')
 FROM runs WHERE finished_at IS NULL ORDER BY n
 """
 _BACKFILLS = "SELECT job, max_parallel FROM backfills"
@@ -68,6 +69,10 @@ def load(connection: sqlite3.Connection) -> OpenWork:
         next_fence=next_fence,
         backfills=tuple((job, width) for job, width in connection.execute(_BACKFILLS)),
         removed=tuple((job, instant(mark)) for job, mark in connection.execute(_REMOVED)),
+        pools=tuple(
+            Pool(name=name, max=limit, is_retired=bool(is_retired))
+            for name, limit, is_retired in connection.execute(_POOLS)
+        ),
     )
 
 
@@ -101,7 +106,7 @@ def _run(
     number, run, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent = row[
         :12
     ]
-    state, started_at, is_split, is_cancelled = row[12:]
+    state, started_at, is_split, is_cancelled, cancel_reason = row[12:]
     new = NewRun(
         id=run,
         job=job,
@@ -140,6 +145,7 @@ def _run(
         started_at=instant_or_none(started_at),
         is_split=bool(is_split),
         is_cancelled=bool(is_cancelled),
+        cancel_reason=cancel_reason,
         subtasks=tuple(subtasks),
         attempts=tuple(attempts),
     )

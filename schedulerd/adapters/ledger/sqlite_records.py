@@ -13,7 +13,13 @@ from schedulerd.adapters.ledger.sqlite_backfill import record_backfill
 from schedulerd.adapters.ledger.sqlite_batch import Batch
 from schedulerd.adapters.ledger.sqlite_outcomes import record_late_results, record_outcomes, record_started
 from schedulerd.adapters.ledger.sqlite_runs import close_run, record_cancel, record_runs, record_skips
-from schedulerd.adapters.ledger.sqlite_table import record_jobs, record_marks, record_pause, record_removals
+from schedulerd.adapters.ledger.sqlite_table import (
+    record_jobs,
+    record_marks,
+    record_pause,
+    record_pools,
+    record_removals,
+)
 from schedulerd.core.effects import (
     CloseRun,
     Record,
@@ -26,6 +32,7 @@ from schedulerd.core.effects import (
     RecordMarks,
     RecordOutcomes,
     RecordPause,
+    RecordPools,
     RecordRemovals,
     RecordRuns,
     RecordSkips,
@@ -52,6 +59,7 @@ def record_event(batch: Batch, record: RecordEvent) -> None:
 WRITERS: dict[type[Any], Callable[[Batch, Any], None]] = {
     RecordJobs: record_jobs,
     RecordRemovals: record_removals,
+    RecordPools: record_pools,
     RecordPause: record_pause,
     RecordMarks: record_marks,
     RecordSkips: record_skips,

@@ -122,10 +122,11 @@ def _is_counted_since(batch: Batch, job: str, first: int) -> bool:
 
 
 def record_cancel(batch: Batch, record: RecordCancel) -> None:
-    """Keep who asked for the end of an open run; the first one stays."""
+    """Keep who asked for the end of an open run, and why; the first one stays."""
     batch.connection.execute(
-        "UPDATE runs SET cancelled_by = coalesce(cancelled_by, ?) WHERE id = ? AND finished_at IS NULL",
-        (record.by, record.run),
+        "UPDATE runs SET cancelled_by = ?, cancel_reason = nullif(?, 'operator')"
+        " WHERE id = ? AND finished_at IS NULL AND cancelled_by IS NULL",
+        (record.by, record.reason, record.run),
     )
 
 

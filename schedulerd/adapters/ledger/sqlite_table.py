@@ -4,7 +4,7 @@ import msgspec
 
 from schedulerd.adapters.ledger.rows import micros, micros_or_none
 from schedulerd.adapters.ledger.sqlite_batch import Batch
-from schedulerd.core.effects import RecordJobs, RecordMarks, RecordPause, RecordRemovals
+from schedulerd.core.effects import RecordJobs, RecordMarks, RecordPause, RecordPools, RecordRemovals
 from schedulerd.errors import LedgerContentError
 
 _encode = msgspec.json.Encoder().encode
@@ -43,6 +43,13 @@ def record_removals(batch: Batch, record: RecordRemovals) -> None:
     batch.write("DELETE FROM pauses WHERE job = ?", names)
     batch.write("DELETE FROM backfills WHERE job = ?", names)
     batch.write("DELETE FROM jobs WHERE name = ?", names)
+
+
+def record_pools(batch: Batch, record: RecordPools) -> None:
+    """These pools and no others."""
+    batch.connection.execute("DELETE FROM pools")
+    rows = [(pool.name, pool.max, int(pool.is_retired)) for pool in record.pools]
+    batch.write("INSERT INTO pools (name, max, is_retired) VALUES (?, ?, ?)", rows)
 
 
 def record_pause(batch: Batch, record: RecordPause) -> None:
