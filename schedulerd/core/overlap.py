@@ -1,8 +1,8 @@
 """Whether a new run may be, begins or waits while others of its job are open, and when one that waits may begin.
 
 Decided from the open runs, which are the ledger's, never from a flag: a run that has begun has its subtasks recorded,
-one that waits has none, and a takeover finds them as they were, oldest first. Catch-up runs whose turn has not come
-hold nobody up here; firing.py gives them their turns.
+one that waits has none, and a takeover finds them as they were, oldest first. Catch-up and backfill runs whose turn
+has not come hold nobody up here; firing.py gives them their turns.
 """
 
 from schedulerd.core import runs
@@ -76,9 +76,8 @@ def begin_waiting(state: State, now: Moment, draft: Draft) -> None:
         if any(not (is_allowed and run.job.overlap is Overlap.ALLOW) for run in under_way):
             continue
         waiting[0].is_held = False
-        runs.expand(
-            state, waiting[0], now, draft
-        )  # one without subtasks closes at once: then it is the next one's turn
+        runs.expand(state, waiting[0], now, draft)
+        state.turns[name] = None  # perhaps the next one too: this one may have closed at once, or bar nobody
 
 
 def _before(state: State, entry: JobEntry) -> list[Run]:

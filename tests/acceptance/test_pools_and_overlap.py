@@ -107,6 +107,7 @@ def test_queued_runs_begin_in_their_order_over_kills_of_the_scheduler(fleet: Fle
     restart(fleet)
     assert open_runs(fleet, "one", "pending") == sorted(answer["run_id"] for answer in asked[1:])
     assert fleet.json("trigger", "one", code=6)["outcome"] == "refused"
+    assert "overlap is queue" in fleet.ctl("why", asked[2]["run_id"])
     gate.touch()
     assert wait_until(lambda: len(starts(probe)) >= 2, 60, every=0.01)
     restart(fleet)

@@ -69,7 +69,7 @@ def test_an_unknown_pool_of_defaults_is_told_where_they_stand(tmp_path: Path) ->
     assert faults_of(tmp_path) == [
         '_defaults.toml:2:10: pools[0]: "nowhere" is unknown, expected a pool that has its [pool.NAME] (for job x)'
     ]
-    with pytest.raises(JobFileError, match=r"schedulerd.toml \[defaults\]: pools\[0\]: \"nope\" is unknown"):
+    with pytest.raises(JobFileError, match=r"schedulerd.toml \[defaults\]: pools: \"nope\" is unknown"):
         load_table(write(tmp_path / "other", a="[job.x]\nargv = ['true']"), {"pools": ["nope"]})
 
 

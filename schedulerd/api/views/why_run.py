@@ -8,7 +8,7 @@ import msgspec
 from schedulerd.api.views.texts import rounded, schedule_text
 from schedulerd.api.views.why import in_order
 from schedulerd.core.zones import zone
-from schedulerd.model.job import Definition
+from schedulerd.model.job import Definition, Overlap
 from schedulerd.protocol.api_accounts import RunAccount, Why, WhyEntry
 from schedulerd.protocol.api_types import Attempt, Event, RunDetail
 from schedulerd.protocol.ids import rfc3339
@@ -18,6 +18,7 @@ _definition = msgspec.json.Decoder(Definition).decode
 _ATTEMPTS = 40  # shown one by one
 _STEPS = {-1: "gather", -2: "setup", -3: "teardown", -4: "split"}
 _OPERATOR = ("triggered", "cancelled", "backfilled")
+_LINED_UP = (Overlap.QUEUE, Overlap.REPLACE)
 _HELD = ("catchup", "backfill")
 
 
@@ -111,13 +112,20 @@ def _waiting(account: RunAccount, definition: Definition) -> tuple[str, str]:
     run, counts = account.detail, account.detail.subtasks
     if run.trigger in _HELD and not run.subtasks_detail:
         return "turn", f"it waits for its turn: {run.trigger} runs of a job go one after another"
+    if run.state == "pending" and not run.subtasks_detail and definition.job.overlap in _LINED_UP:
+        return (
+            "turn",
+            f"it waits until the runs of the job before it have ended: overlap is {definition.job.overlap.value}",
+        )
     if counts.running or any(
         one.finished_at is None for part in run.subtasks_detail for one in part.attempts
     ):
         return "working", f"{counts.running} of {counts.total} subtasks are with workers"
     needs = ", ".join(definition.job.requires)
+    pools = ", ".join(definition.job.pools)
+    place = f" and a place in {pools}" if pools else ""
     able = f"an able worker (requires {needs})" if needs else "a worker with a free slot"
     return (
         "worker",
-        f"it waits for {able}, at most {rounded(definition.job.dispatch_timeout)} if there is none",
+        f"it waits for {able}{place}, at most {rounded(definition.job.dispatch_timeout)} if there is none",
     )
