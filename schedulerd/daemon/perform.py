@@ -17,6 +17,7 @@ from schedulerd.protocol.messages import Dispatch, Message, Order, Result, Resul
 
 GATHER_LIMIT = 3_500_000  # bytes a gather step may read; it travels in one frame of at most 4 MiB
 COMPLAIN_EVERY = 60.0  # seconds between two lines about the same peer
+COMPLAINTS = 10  # lines about different peers for one reason in that time
 
 Watch = Callable[
     [Sequence[fx.Effect], float], None
@@ -116,9 +117,11 @@ class Performer:
     def _complain(self, reason: str, peer: str) -> None:
         self.drops[reason] += 1
         now = time.monotonic()
-        if len(self._complained) > 1000:
-            self._complained.clear()
-        last = self._complained.get((reason, peer))
-        if last is None or now - last >= COMPLAIN_EVERY:
+        for known, said_at in list(self._complained.items()):
+            if now - said_at >= COMPLAIN_EVERY:
+                del self._complained[known]
+        about = sum(known[0] == reason for known in self._complained)
+        # senders name themselves: whoever makes names up must not fill the log
+        if (reason, peer) not in self._complained and about < COMPLAINTS:
             self._complained[(reason, peer)] = now
             log.warning("a frame was not acted on  reason=%s sender=%s", reason, peer[:80])

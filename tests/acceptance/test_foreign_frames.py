@@ -121,7 +121,7 @@ command = "echo $SCHEDULERD_RUN_ID >> {seen}"
     assert len(lines(seen)) == len(set(lines(seen)))
     for log in ("schedulerd.log", "a.log"):
         complaints = [line for line in (tmp_path / log).read_text().splitlines() if "frame" in line]
-        assert 0 < len(complaints) < 60, log  # at most one a minute for each kind and peer
+        assert 0 < len(complaints) < 60, complaints  # at most one a minute for each kind and peer
     metrics = fleet.ctl("version") and fleet.metrics()
     dropped = sum(
         float(line.rsplit(" ", 1)[1])
