@@ -5,6 +5,7 @@ The clocks of all daemons of one test are moved by one file (`schedulerd.hostkit
 
 import json
 import os
+import re
 import sqlite3
 import time
 import urllib.request
@@ -133,7 +134,8 @@ def test_an_hour_back_fires_nothing_again_and_jobs_go_on_at_the_mark(
 
         clock.set(-HOUR)
         log = fleet.place / "schedulerd.log"
-        assert wait_until(lambda: "the wall clock stepped by -3600" in log.read_text(), 10)
+        said = re.compile(r"the wall clock stepped by -3(600|599\.9)")
+        assert wait_until(lambda: bool(said.search(log.read_text())), 10)
         rows = slots(fleet, "tick")
         used = cpu_seconds(scheduler.pid), cpu_seconds(worker.pid)
         assert not wait_until(lambda: len(slots(fleet, "tick")) > len(rows), 4)
@@ -155,8 +157,8 @@ def test_an_hour_back_fires_nothing_again_and_jobs_go_on_at_the_mark(
 @pytest.mark.parametrize(
     ("wall", "boot", "said"),
     [
-        (HOUR, 0.0, "the wall clock stepped by +3600"),
-        (600.0, 600.0, "this host was suspended for 600."),
+        (HOUR, 0.0, r"the wall clock stepped by \+(3600|3599\.9)"),
+        (600.0, 600.0, r"this host was suspended for (600\.|599\.9)"),
     ],
     ids=["hour-forward", "suspend"],
 )
@@ -185,7 +187,7 @@ def test_a_step_forward_and_a_suspend_meet_the_misfire_policy(
 
         assert wait_until(lambda: all(len(caught_up(job)) >= count for job, count in wanted.items()), 30)
         assert wait_until(lambda: slots(fleet, "skip")[-1].last > moved + timedelta(seconds=wall), 30)
-        assert said in (fleet.place / "schedulerd.log").read_text()
+        assert re.search(said, (fleet.place / "schedulerd.log").read_text())
         for job, count in wanted.items():
             rows = check_account(fleet, job)
             assert len(caught_up(job)) == count
