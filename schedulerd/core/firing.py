@@ -221,6 +221,7 @@ def _settled(entry: JobEntry, mark: datetime, draft: Draft) -> None:
 def _apply(state: State, entry: JobEntry, result: Due, now: Moment, draft: Draft) -> None:
     if entry.is_spent:
         return
+    before = len(draft.skips)
     last: datetime | None = None  # fire time of the run that `max_runs` ends with: there are none later
     for cause, fires in ((Cause.CATCHUP, result.catchup), (Cause.SCHEDULE, result.on_time)):
         for fire_time in fires:
@@ -244,6 +245,8 @@ def _apply(state: State, entry: JobEntry, result: Due, now: Moment, draft: Draft
                     is_apart=entry.is_from_end,
                 )
             )
+    # the ledger joins a range to the one before it: in order of time, or it would span what lies between
+    draft.skips[before:] = sorted(draft.skips[before:], key=lambda skip: skip.first)
 
 
 def _decide(

@@ -78,6 +78,16 @@ def test_missed_fire_times_run_only_as_far_as_max_runs_goes() -> None:
     assert not skipped(effects)
 
 
+def test_skips_are_recorded_in_order_of_time_whatever_decides_about_them() -> None:
+    state = leading(a_job(every="2s", misfire="skip"))
+    assert fired(told(state, [AlarmRang()], "02:00:02"))
+    effects = told(state, [AlarmRang()], "02:00:20")
+    assert skipped(effects)[:2] == [
+        ("02:00:04", "02:00:08", "misfire", 3),
+        ("02:00:10", "02:00:10", "overlap", 1),
+    ]
+
+
 def test_an_excluded_fire_time_is_a_recorded_skip_and_the_next_run_is_shown() -> None:
     closed_until = {"times": "2026-11-23T02:00:00Z/2026-11-23T04:30:00Z"}
     state = leading(a_job(schedule="0 * * * *", not_calendar=closed_until))
