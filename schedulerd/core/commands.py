@@ -14,9 +14,9 @@ from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordJobs, RecordPause, RecordPools, RecordRemovals, Reply
 from schedulerd.core.events import CommandGiven
 from schedulerd.core.state import JobEntry, State, Worker, await_fire
-from schedulerd.core.trigger import default_anchor, next_fire
+from schedulerd.core.trigger import FireTime, first_anchor, is_finite, next_fire, next_run
 from schedulerd.errors import CommandError
-from schedulerd.model.job import At, Definition, Every, Manual, Overlap, Pool
+from schedulerd.model.job import At, Definition, Overlap, Pool
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import JobRow, Pause, SkipReason
 
@@ -44,12 +44,15 @@ def _refuse_in_doubt(state: State, entry: JobEntry, now: Moment) -> None:
 
 def view(state: State, entry: JobEntry) -> rq.JobView:
     """A job as it stands."""
-    is_done = entry.next_fire is None and not isinstance(entry.job.trigger, Manual) and not entry.open_runs
+    upcoming = entry.next_fire
+    if upcoming is not None and upcoming.skip is not None:
+        upcoming = next_run(entry.job, entry.anchor, upcoming.instant)
+    is_done = entry.next_fire is None and not entry.open_runs and (entry.is_spent or is_finite(entry.job))
     return rq.JobView(
         definition=entry.definition,
         state="paused" if entry.is_paused else "done" if is_done else "active",
         pause=entry.pause,
-        next_fire_time=entry.next_fire.instant if entry.next_fire is not None else None,
+        next_fire_time=upcoming.instant if upcoming is not None else None,
         open_runs=tuple(entry.open_runs),
     )
 
@@ -72,10 +75,7 @@ def _accept(
     if entry is None:
         was_removed = job.name in state.removed
         mark = max(now.utc, state.removed.pop(job.name, now.utc))
-        anchor = (
-            default_anchor(now.utc, job.name, job.trigger.period) if isinstance(job.trigger, Every) else None
-        )
-        entry = JobEntry(definition, now.utc, mark, anchor, None)
+        entry = JobEntry(definition, now.utc, mark, first_anchor(job, now.utc), None)
         if was_removed:  # its runs that are not final still count
             known = (run for run in state.runs.values() if run.job.name == job.name)
             entry.open_runs.update((run.id, None) for run in known if not run.is_aside)
@@ -84,21 +84,35 @@ def _accept(
         firing.account(state, entry, now, draft)
         if isinstance(entry.job.trigger, At):  # fired since the caller looked for rows
             filled = {*filled, *(at for at in entry.job.trigger.instants if at <= entry.mark)}
-        if isinstance(job.trigger, Every) and entry.job.trigger != job.trigger:
-            entry.anchor = default_anchor(now.utc, job.name, job.trigger.period)
+        anchor = first_anchor(job, now.utc) if entry.job.trigger != job.trigger else entry.anchor
+        if not _goes_on(entry, next_fire(job, anchor, entry.mark), now):
+            firing.settle_early(state, entry, now, draft)
+        entry.anchor = anchor
         entry.definition = definition
         overlap.look_again(state, job.name)
+    if job.max_runs is None:
+        entry.runs = 0
     row = _row(entry)
     if isinstance(job.trigger, At):
         _account_past(state, entry, job.trigger, set(filled), now, draft)
     await_fire(state, entry, next_fire(job, entry.anchor, entry.mark))
+    firing.count_again(state, entry, now, draft)
+    firing.fire_at_boot(state, entry, now, draft)
     return row
+
+
+def _goes_on(entry: JobEntry, fire: FireTime | None, now: Moment) -> bool:
+    """Whether a fire time that waits for its jitter is one of the new definition, too, and may go on waiting."""
+    if fire is None or entry.next_fire is None:
+        return False
+    return fire.instant == entry.next_fire.instant and fire.due > now.utc
 
 
 def remove(state: State, name: str, cancel: bool, by: str, now: Moment, draft: Draft) -> Definition:
     """Take a job out of the table; its open runs finish and keep their history, or are cancelled."""
     entry = state.jobs[name]
     firing.account(state, entry, now, draft)
+    firing.settle_removed(state, entry, now, draft)
     draft.tables.append(RecordRemovals((name,)))
     del state.jobs[name]
     state.removed[name] = entry.mark
@@ -155,6 +169,7 @@ def _resume(state: State, request: rq.ResumeJob, now: Moment, draft: Draft) -> r
             entry.pause = None
             draft.tables.append(RecordPause(request.job, None))
             draft.events.append(runs.event("resumed", now, job=request.job, detail=f"by {request.by}"))
+            firing.count_again(state, entry, now, draft)
     return view(state, entry)
 
 
@@ -356,6 +371,7 @@ def _row(entry: JobEntry) -> JobRow:
         mark=entry.mark,
         anchor=entry.anchor,
         pause=entry.pause,
+        runs=entry.runs,
     )
 
 

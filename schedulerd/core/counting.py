@@ -15,7 +15,7 @@ from schedulerd.core.cron import has_hash, parse
 from schedulerd.core.cron_count import count_walls
 from schedulerd.core.cron_walls import CronTimes
 from schedulerd.core.search import Fold, instants_between, moved_to, reach
-from schedulerd.core.trigger import next_fire
+from schedulerd.core.trigger import has_policies, next_fire
 from schedulerd.core.zones import FIRST, LAST, Zone, from_seconds, to_seconds, zone
 from schedulerd.model.job import Cron, Every, Job, Misfire
 
@@ -67,12 +67,19 @@ def plan(
 
 
 def is_countable(job: Job) -> bool:
-    """Whether `count` knows this kind of job; a list of expressions may name an instant twice, and is walked."""
+    """Whether `count` knows this kind of job.
+
+    A list of expressions may name an instant twice, and is walked; so is what windows, calendars, jitter or choices
+    about the clock's jumps have a say in.
+    """
+    is_limited = job.start is not None or job.end is not None or job.dst_fold is not Fold.FIRST
+    if is_limited or has_policies(job):
+        return False
     match job.trigger:
         case Cron(expressions=expressions):
             return len(expressions) == 1
-        case Every():
-            return True
+        case Every(is_from_end=is_from_end):
+            return not is_from_end
         case _:
             return False
 

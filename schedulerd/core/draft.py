@@ -42,6 +42,9 @@ class Draft:
     closed: list[fx.CloseRun] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
     marks: dict[str, datetime] = field(default_factory=dict)
+    anchors: dict[str, datetime] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    boots: dict[str, str] = field(default_factory=dict)
     events: list[fx.RecordEvent] = field(default_factory=list)
     mail: dict[str, tuple[Worker, Mail]] = field(default_factory=dict)
     links: list[fx.Effect] = field(default_factory=list)
@@ -79,6 +82,12 @@ class Draft:
             effects.append(fx.RecordSkips(tuple(self.skips)))
         if self.marks:
             effects.append(fx.RecordMarks(tuple(self.marks.items())))
+        if self.anchors:
+            effects.append(fx.RecordAnchors(tuple(self.anchors.items())))
+        if self.counts:
+            effects.append(fx.RecordRunCounts(tuple(self.counts.items())))
+        if self.boots:
+            effects.append(fx.RecordBoots(tuple(self.boots.items())))
         effects.extend(self.events)
         effects.extend(self.links)
         for worker, mail in self.mail.values():

@@ -43,6 +43,24 @@ class RecordMarks(Struct, frozen=True):
     marks: tuple[tuple[str, datetime], ...]
 
 
+class RecordAnchors(Struct, frozen=True):
+    """What these jobs count their next fire time from (`every_from = "end"`)."""
+
+    anchors: tuple[tuple[str, datetime], ...]
+
+
+class RecordRunCounts(Struct, frozen=True):
+    """How many runs `max_runs` of these jobs has counted."""
+
+    counts: tuple[tuple[str, int], ...]
+
+
+class RecordBoots(Struct, frozen=True):
+    """(job, boot of the leader's host): its `@reboot` of that boot has its row."""
+
+    boots: tuple[tuple[str, str], ...]
+
+
 class RecordSkips(Struct, frozen=True):
     """Fire times without a run."""
 
@@ -152,6 +170,9 @@ Record = (
     | RecordPools
     | RecordPause
     | RecordMarks
+    | RecordAnchors
+    | RecordRunCounts
+    | RecordBoots
     | RecordSkips
     | RecordBackfill
     | RecordRuns

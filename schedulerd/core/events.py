@@ -30,6 +30,12 @@ class LeadershipGained(Struct, frozen=True):
     """The State was just rebuilt: drive on what it holds."""
 
 
+class HostBooted(Struct, frozen=True):
+    """In which boot the leader's host is: `@reboot` fires once in each."""
+
+    boot: str
+
+
 class WorkersSeen(Struct, frozen=True):
     """Everything discovery knows now; who is missing is not dead by that."""
 
@@ -67,6 +73,7 @@ class SendFailed(Struct, frozen=True):
 
 Event = (
     LeadershipGained
+    | HostBooted
     | SendFailed
     | AlarmRang
     | ClockTrusted

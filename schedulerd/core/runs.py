@@ -7,7 +7,7 @@ from msgspec import structs
 from schedulerd.core import splitting
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import CloseRun, RecordEvent, RecordSubtasks
-from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask
+from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask, count_from
 from schedulerd.core.trigger import FireTime
 from schedulerd.model.job import ListedItems
 from schedulerd.model.moment import Moment
@@ -58,6 +58,9 @@ def fire(
         by=by,
     )
     run = _open(state, entry, record, draft)
+    if entry.job.max_runs is not None and cause is not Cause.BACKFILL:
+        entry.runs += 1
+        draft.counts[entry.job.name] = entry.runs
     if cause in HELD:
         hold(state, run)
         if run.is_aside:
@@ -228,6 +231,9 @@ def close(state: State, run: Run, now: Moment, draft: Draft, result: bytes = b""
     entry = state.jobs.get(run.job.name)
     if entry is not None:
         entry.open_runs.pop(run.id, None)
+        is_ahead = entry.next_fire is None or entry.next_fire.instant > now.utc  # else it is settled first
+        if entry.is_from_end and not entry.open_runs and is_ahead:
+            draft.anchors[entry.job.name] = count_from(state, entry, now.utc)
     if run.job.name in state.held and run.job.name not in state.held_turns:
         state.held_turns.append(run.job.name)
     if run.job.name in state.lines:

@@ -4,22 +4,14 @@ What happens in gaps and folds stands here and nowhere else. Knows nothing of cr
 any `Walls`. Instants and walls are whole seconds, as in `zones`.
 """
 
-import enum
 from collections.abc import Iterator
 from typing import Protocol
 
 from schedulerd.core.zones import DAY, FIRST, LAST, Segment, Zone
+from schedulerd.model.job import Fold as Fold
 
 LONGEST_CATCH_UP = 3 * 3600  # a jump forward of more is a correction of the calendar: nothing is made up for
 HORIZON = 100 * 366 * DAY  # how far one search looks; no expression is rarer than once in 40 years
-
-
-class Fold(enum.Enum):
-    """Which pass of a wall time that comes twice a fixed fire time takes."""
-
-    FIRST = "first"
-    LAST = "last"
-    BOTH = "both"
 
 
 class Walls(Protocol):

@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from schedulerd.core.trigger import FireTime
-from schedulerd.model.job import Definition, Job, Pool
+from schedulerd.core.trigger import FireTime, next_fire
+from schedulerd.model.job import Definition, Every, Job, Pool
 from schedulerd.model.run import AttemptState, Cause, Pause, RunState, SubtaskState
 from schedulerd.protocol.messages import Order, Spec
 from schedulerd.protocol.timing import Timing
@@ -27,6 +27,7 @@ class JobEntry:
     anchor: datetime | None
     pause: Pause | None
     next_fire: FireTime | None = None
+    runs: int = 0  # what its `max_runs` has counted; 0 for a job without
     open_runs: dict[str, None] = field(default_factory=dict)
     turn: str = ""  # id of the worker that got this job's newest subtask: round-robin goes on after it
 
@@ -39,6 +40,18 @@ class JobEntry:
     def is_paused(self) -> bool:
         """By an operator or by its own definition."""
         return self.pause is not None or self.definition.job.paused
+
+    @property
+    def is_spent(self) -> bool:
+        """`max_runs` has been reached: there are no fire times any more."""
+        most = self.definition.job.max_runs
+        return most is not None and self.runs >= most
+
+    @property
+    def is_from_end(self) -> bool:
+        """Its next fire time counts from the end of a run; while one is open there is none."""
+        trigger = self.definition.job.trigger
+        return isinstance(trigger, Every) and trigger.is_from_end
 
 
 @dataclass(slots=True, eq=False)
@@ -189,6 +202,8 @@ class State:
     last_step: float = 0.0  # mono
     jobs: dict[str, JobEntry] = field(default_factory=dict)
     removed: dict[str, datetime] = field(default_factory=dict)  # marks of jobs no longer in the table
+    boot: str = ""  # of the leader's host; empty: not known yet
+    boots: dict[str, str] = field(default_factory=dict)  # job -> the newest boot in which it fired `@reboot`
     runs: dict[str, Run] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)  # by address
@@ -257,7 +272,18 @@ class State:
 
 
 def await_fire(state: State, entry: JobEntry, fire: FireTime | None) -> None:
-    """`fire` is the next fire time of the job; wake at it."""
-    entry.next_fire = fire
+    """`fire` is the next fire time of the job; wake when it is due. A job that is spent has none."""
+    entry.next_fire = fire = None if entry.is_spent else fire
     if fire is not None:
-        heapq.heappush(state.fires, (fire.instant, entry.job.name))
+        heapq.heappush(state.fires, (fire.due, entry.job.name))
+
+
+def count_from(state: State, entry: JobEntry, instant: datetime) -> datetime:
+    """A job that counts from ends counts from `instant` on; the anchor to be recorded.
+
+    When the clock went back so far that the next fire time would not lie after the mark, it counts from the mark.
+    """
+    assert isinstance(entry.job.trigger, Every)
+    entry.anchor = instant if instant + entry.job.trigger.period > entry.mark else entry.mark
+    await_fire(state, entry, next_fire(entry.job, entry.anchor, entry.mark))
+    return entry.anchor

@@ -98,6 +98,12 @@ def _clock_trusted(state: State, event: ev.ClockTrusted, now: Moment, draft: Dra
     firing.believe_clock(state, now, draft)
 
 
+def _host_booted(state: State, event: ev.HostBooted, now: Moment, draft: Draft) -> None:
+    state.boot = event.boot
+    for entry in state.jobs.values():
+        firing.fire_at_boot(state, entry, now, draft)
+
+
 def _send_failed(state: State, event: ev.SendFailed, now: Moment, draft: Draft) -> None:
     worker = state.workers.get(event.peer)
     if worker is not None and worker.is_open:
@@ -123,6 +129,7 @@ HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], None]] = {
     ev.AlarmRang: _alarm_rang,
     ev.LeadershipGained: _leadership_gained,
     ev.ClockTrusted: _clock_trusted,
+    ev.HostBooted: _host_booted,
     ev.WorkersSeen: workers.seen,
     ev.FrameArrived: workers.arrived,
     ev.CommandGiven: commands.given,

@@ -2,7 +2,7 @@
 
 from schedulerd.core import overlap, runs
 from schedulerd.core.draft import Draft
-from schedulerd.core.firing import await_resume
+from schedulerd.core.firing import await_resume, count_again
 from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask, await_fire
 from schedulerd.core.trigger import next_fire
 from schedulerd.model.moment import Moment
@@ -36,8 +36,9 @@ def rebuild(
     state.backfill_width = dict(work.backfills)
     state.doubts_since = now.mono if doubts_clock else None
     state.pools = {pool.name: pool for pool in work.pools}
+    state.boots = dict(work.boots)
     for row in work.jobs:
-        entry = JobEntry(row.definition, row.first_seen, row.mark, row.anchor, row.pause)
+        entry = JobEntry(row.definition, row.first_seen, row.mark, row.anchor, row.pause, runs=row.runs)
         state.jobs[entry.job.name] = entry
         await_fire(state, entry, next_fire(entry.job, entry.anchor, entry.mark))
         await_resume(state, entry)
@@ -128,6 +129,8 @@ def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> 
 
 def resume(state: State, now: Moment, draft: Draft) -> None:
     """Drive on what a rebuilt State holds: no run may be left with nothing that moves it."""
+    for entry in state.jobs.values():
+        count_again(state, entry, now, draft)
     for run in list(state.runs.values()):
         if not run.is_held:
             runs.resume(state, run, now, draft)

@@ -19,6 +19,7 @@ from schedulerd.core.events import (
     CommandGiven,
     Event,
     FrameArrived,
+    HostBooted,
     LeadershipGained,
     WorkersSeen,
 )
@@ -222,7 +223,8 @@ class Loop:
 
     def _beginning(self) -> list[Event]:
         """What a State that was just rebuilt is told first."""
-        return [LeadershipGained(), *([self._found] if self._found is not None else [])]
+        found = [self._found] if self._found is not None else []
+        return [LeadershipGained(), HostBooted(clock.boot_id()), *found]
 
     def _reject(
         self,

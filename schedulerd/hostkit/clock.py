@@ -6,6 +6,7 @@ and people. All readings of the process go through here, so that a test can move
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from schedulerd.hostkit import clock_failpoint
 
@@ -22,6 +23,11 @@ def boot_seconds() -> float:
     """Seconds since this host booted, suspend included (CLOCK_BOOTTIME)."""
     now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e9
     return now if moved is None else now + moved.boot
+
+
+def boot_id() -> str:
+    """The kernel's name of this boot; another one after every boot, the same in all containers of a host."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def utc_now() -> datetime:

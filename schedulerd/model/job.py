@@ -11,16 +11,22 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 
-class Cron(Struct, frozen=True, kw_only=True, gc=False, tag="cron"):
+class Cron(Struct, frozen=True, kw_only=True, gc=False, tag="cron", omit_defaults=True):
     """Fires when one of `expressions` matches the wall clock of the job's zone."""
 
     expressions: tuple[str, ...]
+    is_at_boot: bool = False  # `@reboot`: also once in every boot of the leader's host
 
 
-class Every(Struct, frozen=True, kw_only=True, gc=False, tag="every"):
-    """Fires at anchor + k x period, k from 1; the anchor is kept in the ledger beside the job, not here."""
+class Every(Struct, frozen=True, kw_only=True, gc=False, tag="every", omit_defaults=True):
+    """Fires at anchor + k x period, k from 1; what it counts from now is kept in the ledger beside the job.
+
+    With `is_from_end` there is one fire time at a time: the period after the newest end of a run.
+    """
 
     period: timedelta
+    anchor: datetime | None = None  # as configured; None: when the job was first seen, spread by its name
+    is_from_end: bool = False
 
 
 class At(Struct, frozen=True, kw_only=True, gc=False, tag="at"):
@@ -34,6 +40,33 @@ class Manual(Struct, frozen=True, kw_only=True, gc=False, tag="manual"):
 
 
 Trigger = Cron | Every | At | Manual
+
+
+class Gap(enum.Enum):
+    """What happens to a fixed fire time that a spring change skips."""
+
+    RUN = "run"  # at the first instant after the gap
+    SKIP = "skip"
+
+
+class Fold(enum.Enum):
+    """Which pass of a wall time that comes twice a fixed fire time takes."""
+
+    FIRST = "first"
+    LAST = "last"
+    BOTH = "both"
+
+
+class Calendar(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """Days and times as they were when the job was read: it holds an instant that any of its parts holds.
+
+    Days are those of the job's zone, as ordinals (`date.toordinal`).
+    """
+
+    name: str = ""
+    days: tuple[tuple[int, int], ...] = ()  # first and last day, both included; ascending, apart
+    weekdays: tuple[int, ...] = ()  # 0 is Monday; ascending
+    spans: tuple[tuple[int, int], ...] = ()  # seconds since 1970 UTC, the end excluded; ascending, apart
 
 
 class Argv(Struct, frozen=True, kw_only=True, gc=False, tag="argv"):
@@ -127,6 +160,14 @@ class Job(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     trigger: Trigger
     work: Work
     timezone: str = "UTC"  # IANA name
+    dst_gap: Gap = Gap.RUN
+    dst_fold: Fold = Fold.FIRST
+    start: datetime | None = None  # the first instant at which it may fire
+    end: datetime | None = None  # the last one
+    max_runs: int | None = None  # runs that fire times become, before the job is done
+    calendars: tuple[Calendar, ...] = ()  # if any: fire times that none of them holds are skips
+    excluded: tuple[Calendar, ...] = ()  # fire times that one of them holds are skips
+    jitter: timedelta = timedelta()  # a fire time starts up to so much later, spread by a hash
     description: str = ""
     tags: tuple[str, ...] = ()
     env: dict[str, str] = {}

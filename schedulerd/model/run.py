@@ -101,6 +101,9 @@ class Skip(Struct, frozen=True, kw_only=True):
     last: datetime
     count: int
     reason: SkipReason
+    is_apart: bool = (
+        False  # not every fire time of the definition from `first` on: never part of a longer range
+    )
 
 
 class NewRun(Struct, frozen=True, kw_only=True):
@@ -141,6 +144,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
     first_seen: datetime
     mark: datetime  # high-water mark: every fire time up to and including it has its row
     anchor: datetime | None = None  # of `every`
+    runs: int = 0  # what `max_runs` has counted
     pause: Pause | None = None
 
 
@@ -186,5 +190,8 @@ class OpenWork(Struct, frozen=True, kw_only=True):
     runs: tuple[OpenRun, ...]  # oldest first
     next_fence: int
     backfills: tuple[tuple[str, int], ...] = ()  # job -> how many of its backfill runs may go at once
+    boots: tuple[
+        tuple[str, str], ...
+    ] = ()  # (job, the newest boot of a leader's host in which it fired `@reboot`)
     removed: tuple[tuple[str, datetime], ...] = ()  # jobs no longer in the table, with their high-water marks
     pools: tuple[Pool, ...] = ()  # of the accepted table

@@ -216,6 +216,7 @@ class JobFacts:
     first_seen: str
     mark: str
     anchor: str | None
+    runs: int  # what `max_runs` has counted
     last_run: LastRun | None
     open_runs: int = 0  # runs that are not final
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.ledger_material import (
+    MINUTE,
     T0,
     Place,
     at,
@@ -27,8 +28,10 @@ from schedulerd.adapters.ledger.open import open_ledger, open_reader
 from schedulerd.core.backfill import Piece, RowSplit
 from schedulerd.core.effects import (
     Record,
+    RecordAnchors,
     RecordAttempts,
     RecordBackfill,
+    RecordBoots,
     RecordCancel,
     RecordEvent,
     RecordJobs,
@@ -37,6 +40,7 @@ from schedulerd.core.effects import (
     RecordPause,
     RecordPools,
     RecordRemovals,
+    RecordRunCounts,
     RecordRuns,
     RecordSkips,
     RecordStarted,
@@ -44,7 +48,7 @@ from schedulerd.core.effects import (
     RecordSubtaskStates,
 )
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
-from schedulerd.model.job import Definition, Every, Pool
+from schedulerd.model.job import Calendar, Definition, Every, Pool
 from schedulerd.model.run import (
     AttemptState,
     Cause,
@@ -962,3 +966,66 @@ def test_a_removed_job_forgets_how_many_may_go_at_once(ledger: Ledger, commit: C
     commit(RecordJobs((job_row(),)), RecordBackfill("backup", 3, ()))
     commit(RecordRemovals(("backup",)))
     assert ledger.load().backfills == ()
+
+
+# ---- what triggers need to remember ------------------------------------------------------------------------------
+
+
+def test_what_a_job_counts_from_and_how_many_runs_it_had_come_back(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    commit(RecordJobs((job_row(),)))
+    commit(RecordAnchors((("backup", at(7)),)), RecordRunCounts((("backup", 2), ("gone", 1))))
+    (row,) = ledger.load().jobs
+    assert (row.anchor, row.runs) == (at(7), 2)
+    facts = reader.job("backup")
+    assert facts is not None
+    assert facts.runs == 2
+    commit(RecordJobs((msgspec.structs.replace(job_row(version="v2"), runs=0),)))
+    (row,) = ledger.load().jobs
+    assert (row.anchor, row.runs) == (None, 0)
+
+
+def test_the_boot_in_which_a_job_fired_outlives_the_job(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    commit(RecordJobs((job_row(),)), RecordBoots((("backup", "boot-1"),)))
+    commit(RecordBoots((("backup", "boot-2"),)), RecordRemovals(("backup",)))
+    assert ledger.load().boots == (("backup", "boot-2"),)
+
+
+def test_a_skip_that_stands_apart_is_never_part_of_a_range(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    commit(RecordJobs((job_row(),)))
+    apart = msgspec.structs.replace(skip(2.5, 2.5, 1), is_apart=True)
+    commit(RecordSkips((skip(1, 2, 2), apart, skip(3, 4, 2), skip(5, 5, 1))))
+    slots, _ = reader.slots("backup", "", 50)
+    assert [slot.fire_time[14:19] for slot in reversed(slots)] == [
+        "01:00",
+        "02:00",
+        "02:30",
+        "03:00",
+        "04:00",
+        "05:00",
+    ]
+
+
+def test_a_range_of_excluded_fire_times_is_spread_with_the_calendar_of_its_definition(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    row = job_row()
+    closed = Calendar(days=((T0.date().toordinal(), T0.date().toordinal()),))
+    limited = msgspec.structs.replace(
+        row.definition.job, excluded=(closed,), jitter=MINUTE / 2, start=at(2), end=at(4)
+    )
+    row = msgspec.structs.replace(row, definition=msgspec.structs.replace(row.definition, job=limited))
+    commit(RecordJobs((row,)))
+    commit(RecordSkips((skip(2, 4, 3, SkipReason.CALENDAR),)))
+    slots, _ = reader.slots("backup", "", 50)
+    assert [(slot.fire_time[14:16], slot.reason) for slot in slots] == [
+        ("04", "calendar"),
+        ("03", "calendar"),
+        ("02", "calendar"),
+    ]
+    assert ledger.load().jobs[0].definition.job == limited

@@ -56,7 +56,7 @@ def test_every_value_tells_where_it_came_from(table: dict[str, Definition]) -> N
 def test_a_faulty_default_is_told_once_and_not_for_each_job(tmp_path: Path) -> None:
     write(
         tmp_path,
-        _defaults="timeout = 5\nargv = ['x']\nshards = 2\nstart = 2026-01-01\n[defaults]\n[job.x]\n",
+        _defaults="timeout = 5\nargv = ['x']\nshards = 2\nowner = 1\n[defaults]\n[job.x]\n",
         a="[job.a]\nargv = ['x']\n[job.b]\nargv = ['x']",
     )
     with pytest.raises(JobFileError) as error:
@@ -66,7 +66,7 @@ def test_a_faulty_default_is_told_once_and_not_for_each_job(tmp_path: Path) -> N
         '_defaults.toml:1:11: timeout: 5 is an integer, expected a duration with its units, such as "90s" or "1h30m"',
         "_defaults.toml:2:1: argv: speaks of one job and cannot be a default, write it into the job",
         '_defaults.toml:3:1: shards: unknown key, did you mean "split.shards"?',
-        "_defaults.toml:4:1: start: not supported yet, leave it out",
+        "_defaults.toml:4:1: owner: not supported yet, leave it out",
         "_defaults.toml:5:2: defaults: no table is needed here, write its keys at the top of the file",
         "_defaults.toml:6:2: job: jobs belong into another file, this one holds defaults for its directory",
         'schedulerd.toml [defaults]: timeuot: unknown key, did you mean "timeout"?',

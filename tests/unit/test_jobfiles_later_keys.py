@@ -7,16 +7,6 @@ from test_jobfiles_faults import faults_of, job
 from test_jobfiles_reading import write
 
 LATER = [  # a key, as it would be written, and where its name stands in that text
-    ("dst_gap", "dst_gap = 'run'"),
-    ("dst_fold", "dst_fold = 'first'"),
-    ("anchor", "anchor = 2026-01-01T00:00:00Z"),
-    ("every_from", "every_from = 'end'"),
-    ("start", "start = 2026-01-01T00:00:00Z"),
-    ("end", "end = 2026-01-01T00:00:00Z"),
-    ("max_runs", "max_runs = 3"),
-    ("calendar", "calendar = 'x'"),
-    ("not_calendar", "not_calendar = 'x'"),
-    ("jitter", "jitter = '30m'"),
     ("python", "python = 'a.b:c'"),
     ("args", "args = [1]"),
     ("kwargs", "kwargs = { a = 1 }"),

@@ -27,10 +27,28 @@ work = st.one_of(
 trigger = st.one_of(
     st.just({}),
     st.sampled_from([{"schedule": "@daily"}, {"schedule": ["0 3 * * *", "@hourly"]}, {"every": "90s"}]),
+    st.sampled_from([{"schedule": "@reboot"}, {"schedule": ["@reboot", "0 3 * * *"]}]),
+    st.sampled_from(
+        [{"every": "90s", "every_from": "end"}, {"every": "1h", "anchor": "2026-03-29T02:30:00"}]
+    ),
     st.lists(st.integers(0, 2**40), min_size=1, max_size=3).map(
         lambda found: {"at": [datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in found]}
     ),
 )
+days = st.dates().map(lambda day: day.isoformat())
+calendar = st.fixed_dictionaries(
+    {"dates": st.lists(days, max_size=4)},
+    optional={
+        "name": st.sampled_from(["holidays", ""]),
+        "weekdays": st.lists(st.sampled_from(["sat", "sun", "mon-fri"]), max_size=3),
+        "times": st.lists(
+            st.sampled_from(
+                ["2026-12-24T12:00:00/2026-12-24T18:00:00", "2026-12-24T12:00:00Z/2027-01-01T00:00:00Z"]
+            )
+        ),
+    },
+)
+calendars = calendar | st.lists(calendar, min_size=1, max_size=2)
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), texts),
     lambda v: st.lists(v) | st.dictionaries(texts, v),
@@ -60,6 +78,14 @@ optional = st.fixed_dictionaries(
         "env": st.dictionaries(filled.map(lambda name: "X" + name.replace("=", "")), texts, max_size=3),
         "cwd": texts.map(lambda text: "/" + text),
         "shell": st.just(["/bin/bash", "-c"]),
+        "dst_gap": st.sampled_from(["run", "skip"]),
+        "dst_fold": st.sampled_from(["first", "last", "both"]),
+        "start": st.just("2026-01-01T00:00:00"),
+        "end": st.sampled_from(["2026-12-31T23:59:59+05:30", "2026-06-01T00:00:00.25Z"]),
+        "max_runs": st.integers(1, 10**9),
+        "calendar": calendars,
+        "not_calendar": calendars,
+        "jitter": durations,
         "timezone": st.sampled_from(["UTC", "Europe/Prague"]),
         "timeout": durations,
         "kill_after": durations,

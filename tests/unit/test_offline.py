@@ -126,7 +126,8 @@ def test_the_schema_holds_exactly_the_supported_keys() -> None:
     schema = json.loads(schema_text())
     job = schema["$defs"]["JobDocument"]
     keys = (
-        "schedule every at timezone argv command script shell env cwd timeout kill_after success_codes overlap"
+        "schedule every every_from anchor at start end max_runs timezone dst_gap dst_fold calendar not_calendar jitter"
+        " argv command script shell env cwd timeout kill_after success_codes overlap"
         " queue_max misfire catchup catchup_max dispatch_timeout on_lost requires pools split gather retry paused"
         " description tags"
     )

@@ -70,6 +70,7 @@ def load_table(
         raise JobFileError([f"{text}; the table in force stays"]) from error
     for file in unread:
         table.add_unread(file)
+    table.read_calendars(found)
     table.read(found, table.read_settings(defaults) if defaults else None, known)
     table.check_pools()
     if table.lines:
@@ -81,10 +82,12 @@ def load_table(
 def read_paths(paths: Sequence[Path], defaults: Mapping[str, Any] | None = None) -> Table:
     """Directories and single files as one table, its places named as the paths are given; for `check`.
 
-    A single file has the `_defaults.toml` of its own directory, and may name the pools of the files beside it.
+    A single file has the `_defaults.toml` of its own directory, and may name the pools and calendars of
+    the files beside it.
     """
     table = Table()
     layer = table.read_settings(defaults) if defaults else None
+    tables: list[list[Found]] = []
     for path in paths:
         if path.is_dir():
             try:
@@ -101,6 +104,13 @@ def read_paths(paths: Sequence[Path], defaults: Mapping[str, Any] | None = None)
             beside = path.parent / DEFAULTS_FILE
             if path.name != DEFAULTS_FILE and beside.is_file():
                 found.insert(0, Found(path=beside, file=str(beside), folder=()))
+        tables.append(found)
+    for found in tables:
+        table.read_calendars(found)
+    for path in paths:
+        if path.is_file():
+            table.know_calendars_beside(path)
+    for found in tables:
         table.read(found, layer)
     for path in paths:
         if path.is_file():

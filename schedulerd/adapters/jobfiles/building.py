@@ -9,22 +9,29 @@ import msgspec
 from pydantic import ValidationError
 
 from schedulerd.adapters.jobfiles import catalog
+from schedulerd.adapters.jobfiles.calendars import Parts
 from schedulerd.adapters.jobfiles.documents import Gather, JobDocument, Split
 from schedulerd.adapters.jobfiles.faults import Fault, existing, fault_of
 from schedulerd.adapters.jobfiles.instants import read_instants
 from schedulerd.adapters.jobfiles.texts import check_templates
-from schedulerd.adapters.jobfiles.triggers import read_schedule
+from schedulerd.adapters.jobfiles.triggers import counted, read_limits, read_schedule
 from schedulerd.model import job as model
 
 MAX_JOB = (
     768 * 1024
 )  # bytes of a job without the items of its split: what a worker is sent fits into one frame
+NO_CALENDARS: Mapping[str, Parts | None] = {}
 _SHELL = ("/bin/sh", "-c")
 _BUILT_IN = model.Job(name="", trigger=model.Manual(), work=model.Argv(argv=()))
 
 
-def build_job(name: str, document: Mapping[str, Any]) -> tuple[model.Job | None, list[Fault]]:
-    """The job that `document` (with its defaults) describes, or None and everything that is wrong with it."""
+def build_job(
+    name: str, document: Mapping[str, Any], calendars: Mapping[str, Parts | None] = NO_CALENDARS
+) -> tuple[model.Job | None, list[Fault]]:
+    """The job that `document` (with its defaults) describes, or None and everything that is wrong with it.
+
+    `calendars` are those that it may name; None stands for one that is faulty itself.
+    """
     faults: list[Fault] = []
     checked = _checked(document, faults)
     _check_choices(document, faults)
@@ -32,7 +39,8 @@ def build_job(name: str, document: Mapping[str, Any]) -> tuple[model.Job | None,
     if checked is not None:
         check_templates(checked, document.get("split"), faults)
         trigger = _trigger(name, checked, faults)
-        job = _job(name, checked, trigger) if not faults else None
+        limits = read_limits(checked, calendars, faults)
+        job = _job(name, checked, trigger, limits) if not faults else None
     if job is not None and (size := _size(job)) > MAX_JOB:
         faults.append(Fault(path=(), text=f"{size:,} bytes of job were found, expected at most {MAX_JOB:,}"))
     # A single value where a list may stand was looked at as a list: its fault has no index.
@@ -119,18 +127,26 @@ def _either(keys: tuple[str, ...]) -> str:
 
 
 def _trigger(name: str, document: JobDocument, faults: list[Fault]) -> model.Trigger:
+    trigger: model.Trigger | None = None
     if document.schedule is not None:
-        return read_schedule(name, document.schedule, faults)
-    if document.every is not None:
-        return model.Every(period=document.every)
+        trigger = read_schedule(name, document.schedule, faults)
+    elif document.every is not None:
+        trigger = model.Every(period=document.every)
+    if isinstance(trigger, model.Every):
+        return counted(trigger, document, faults)
+    for key in ("anchor", "every_from"):
+        if getattr(document, key) is not None:
+            faults.append(Fault(path=(key,), text="stands without every, which it speaks of", at_key=True))
+    if trigger is not None:
+        return trigger
     if document.at is not None:
         return model.At(instants=read_instants(document.at, document.timezone or "UTC", faults))
     return model.Manual()
 
 
-def _job(name: str, document: JobDocument, trigger: model.Trigger) -> model.Job:
+def _job(name: str, document: JobDocument, trigger: model.Trigger, limits: Mapping[str, Any]) -> model.Job:
     shell = tuple(document.shell) if document.shell is not None else _SHELL
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(limits)
     for key in _COPIED:
         value = getattr(document, key)
         if isinstance(value, list):
@@ -151,9 +167,19 @@ def _job(name: str, document: JobDocument, trigger: model.Trigger) -> model.Job:
     )
 
 
-_WORDS = {"overlap": model.Overlap, "misfire": model.Misfire, "on_lost": model.OnLost}
+_WORDS = {
+    "dst_gap": model.Gap,
+    "dst_fold": model.Fold,
+    "overlap": model.Overlap,
+    "misfire": model.Misfire,
+    "on_lost": model.OnLost,
+}
 _COPIED = (
     "timezone",
+    "dst_gap",
+    "dst_fold",
+    "max_runs",
+    "jitter",
     "description",
     "tags",
     "env",
@@ -205,6 +231,6 @@ def item_text(item: object) -> str:
 
 
 def _size(job: model.Job) -> int:
-    """Bytes of what a worker is sent at most, without its items."""
-    small = msgspec.structs.replace(job, split=None) if isinstance(job.split, model.Items) else job
-    return len(msgspec.json.encode(small))
+    """Bytes of what a worker is sent at most, without its items; it is not told of calendars."""
+    split = None if isinstance(job.split, model.Items) else job.split
+    return len(msgspec.json.encode(msgspec.structs.replace(job, split=split, calendars=(), excluded=())))

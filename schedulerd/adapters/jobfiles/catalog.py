@@ -18,20 +18,23 @@ def _words(text: str) -> frozenset[str]:
 
 
 _DEFAULTS = _words(
-    "timezone env cwd shell timeout kill_after success_codes overlap queue_max misfire catchup catchup_max "
+    "timezone dst_gap dst_fold calendar not_calendar jitter "
+    "env cwd shell timeout kill_after success_codes overlap queue_max misfire catchup catchup_max "
     "dispatch_timeout on_lost requires pools retry paused tags"
 )
-BELONGS_TO_A_JOB = _words("schedule every at argv command script split gather description")
+BELONGS_TO_A_JOB = _words(
+    "schedule every every_from anchor at start end max_runs argv command script split gather description"
+)
 
 _LATER_OF_A_JOB = _words(
-    "dst_gap dst_fold every_from start end max_runs calendar not_calendar jitter env_file user group "
+    "env_file user group "
     "umask run_timeout priority prefers hosts balance limits notify expect_within "
-    "owner runbook keep anchor python args kwargs http stdin hash_key setup teardown after after_on "
+    "owner runbook keep python args kwargs http stdin hash_key setup teardown after after_on "
     "on_success on_failure"
 )
 
 _KEYS: dict[str, frozenset[str]] = {
-    "file": frozenset({"job", "pool"}),
+    "file": frozenset({"job", "pool", "calendar"}),
     "": _DEFAULTS | BELONGS_TO_A_JOB,
     "defaults": _DEFAULTS,
     "split": frozenset(SPLIT_KEYS) | {"chunk"},
@@ -40,7 +43,7 @@ _KEYS: dict[str, frozenset[str]] = {
     "pool": frozenset({"max"}),
 }
 _LATER: dict[str, frozenset[str]] = {
-    "file": frozenset({"sink", "calendar"}),
+    "file": frozenset({"sink"}),
     "": _LATER_OF_A_JOB,
     "defaults": _LATER_OF_A_JOB,
     "split": _words("matrix include exclude max_items max_parallel fail_fast need"),

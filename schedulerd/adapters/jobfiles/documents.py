@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schedulerd.adapters.jobfiles.values import (
     MAX_SUBTASKS,
+    Calendars,
     CommandLine,
     Directory,
     Duration,
     ExitCode,
+    Instant,
     Instants,
     Item,
     Label,
@@ -78,6 +80,21 @@ class Defaults(Document):
     timezone: Zone | None = Field(
         None, description='IANA name of the zone schedules are read in; default "UTC".'
     )
+    dst_gap: Literal["run", "skip"] | None = Field(
+        None, description='A fixed time that a spring change skips: default "run", right after the gap.'
+    )
+    dst_fold: Literal["first", "last", "both"] | None = Field(
+        None, description='A fixed time that comes twice in autumn; default "first".'
+    )
+    calendar: Calendars | None = Field(
+        None, description="Fire times that none of these calendars holds are skips; names, or tables."
+    )
+    not_calendar: Calendars | None = Field(
+        None, description="Fire times that one of these calendars holds are skips; names, or tables."
+    )
+    jitter: Duration | None = Field(
+        None, description='A run starts up to so much after its fire time; default "0s".'
+    )
     env: Annotated[dict[Variable, Word], Field(max_length=1000)] | None = Field(
         None, description="Environment variables; default ones are added to the job's own."
     )
@@ -130,6 +147,15 @@ class JobDocument(Defaults):
     )
     schedule: OneOrMany | None = Field(None, description="Cron text, or a list of them.")
     every: Period | None = Field(None, description="Fires once every so long.")
+    anchor: Instant | None = Field(
+        None, description="What `every` counts from; default when the job was first seen, spread by its name."
+    )
+    every_from: Literal["start", "end"] | None = Field(
+        None, description='"end": `every` counts from the end of the last run; default "start".'
+    )
+    start: Instant | None = Field(None, description="The first instant at which it may fire.")
+    end: Instant | None = Field(None, description="The last instant at which it may fire.")
+    max_runs: int | None = Field(None, ge=1, le=10**9, description="After so many runs the job is done.")
     at: Instants | None = Field(
         None, description="Fires once at each; without an offset it is read in `timezone`."
     )

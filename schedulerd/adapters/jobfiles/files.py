@@ -131,6 +131,15 @@ def parse_text(text: str, file: str) -> Source | Unread:
     return Source(file=file, data=data, positions=Positions(text))
 
 
+def read_content(path: FilePath) -> bytes:
+    """The bytes of a file that a job file names. Raises OSError, or ValueError with a sentence."""
+    content = _content(path)
+    if isinstance(content, str):
+        problem = content.partition(", expected")[0]
+        raise ValueError(problem)  # noqa: TRY004 - it speaks of the file, not of a type
+    return content
+
+
 def _content(path: FilePath) -> bytes | str:
     """The bytes of a regular file of a bounded size, or what is wrong with it. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""`at`: dates and times of TOML or RFC 3339 -> instants. Those without an offset are read in the job's zone."""
+"""Dates and times of TOML or RFC 3339 -> instants. Those without an offset are read in the job's zone."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
@@ -22,16 +22,26 @@ def read_instants(values: list[object], timezone: str, faults: list[Fault]) -> t
     return tuple(sorted(instants))
 
 
+def read_instant(key: str, value: object, timezone: str, faults: list[Fault]) -> datetime | None:
+    """One instant, UTC; what cannot be read becomes a fault at `key`."""
+    try:
+        return _instant(value, timezone)
+    except ValueError as error:
+        faults.append(Fault(path=(key,), text=str(error)))
+        return None
+
+
 def _instant(value: object, timezone: str) -> datetime:
     """Raises ValueError with a sentence that says what was found and what was expected."""
-    moment = _moment(value)
+    moment = read_moment(value)
     try:
         return (_in_zone(moment, timezone) if moment.tzinfo is None else moment).astimezone(UTC)
     except OverflowError as error:
         raise ValueError(f"{shown(value)} lies outside the years 1 to 9999 in UTC") from error
 
 
-def _moment(value: object) -> datetime:
+def read_moment(value: object) -> datetime:
+    """What TOML or RFC 3339 text says, naive without an offset. Raises ValueError with a sentence."""
     if isinstance(value, datetime):
         return value
     match value:

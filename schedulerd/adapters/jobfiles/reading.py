@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from schedulerd.adapters.jobfiles.building import build_job
+from schedulerd.adapters.jobfiles.calendars import Parts
 from schedulerd.adapters.jobfiles.faults import Fault, shown, unknown_key, wrong_kind
 from schedulerd.adapters.jobfiles.files import Source, Unread, parse_text
 from schedulerd.adapters.jobfiles.layers import Layer, merge, read_layer
@@ -55,6 +56,7 @@ class Request(msgspec.Struct, frozen=True):
     file: str  # as messages name it
     text: str
     defaults: tuple[Defaults, ...]  # nearest first
+    calendars: dict[str, Parts | None] = {}  # that its jobs may name; None: one that is faulty
 
 
 class FileJobs(msgspec.Struct, frozen=True):
@@ -71,7 +73,7 @@ def read_jobs(request: Request) -> FileJobs:
     source = parse_text(request.text, request.file)
     if isinstance(source, Unread):
         return FileJobs(lines=(unread_line(source),))
-    reader = _Reader(source, [_layer(defaults) for defaults in request.defaults])
+    reader = _Reader(source, [_layer(defaults) for defaults in request.defaults], request.calendars)
     reader.read()
     return FileJobs(tuple(reader.definitions), reader.faulty, tuple(reader.lines), tuple(reader.pools))
 
@@ -118,18 +120,21 @@ def _layer(defaults: Defaults) -> Layer:
 class _Reader:
     """Goes through one file."""
 
-    def __init__(self, source: Source, layers: Sequence[Layer]) -> None:
+    def __init__(
+        self, source: Source, layers: Sequence[Layer], calendars: Mapping[str, Parts | None]
+    ) -> None:
         self.definitions: list[Definition] = []
         self.faulty: dict[str, int] = {}
         self.pools: list[FoundPool] = []
         self.lines: list[Line] = []
         self._source = source
         self._layers = layers
+        self._calendars = calendars
 
     def read(self) -> None:
         source = self._source
         for key in source.data:
-            if key not in ("job", "pool"):
+            if key not in ("job", "pool", "calendar"):  # calendars are read before all jobs
                 self._add(Fault(path=(key,), text=unknown_key((key,), "file"), at_key=True), ())
         self.pools, faults = read_pools(source)
         for fault in faults:
@@ -153,7 +158,7 @@ class _Reader:
             self._add(Fault(path=(), text=wrong_kind(own, "a table [job.NAME]")), prefix)
             return
         document, given = merge(own, self._layers)
-        job, faults = build_job(name, document)
+        job, faults = build_job(name, document, self._calendars)
         for fault in faults:
             layer = given.get(fault.path[:1]) or given.get(fault.path[:2])
             if layer is None:

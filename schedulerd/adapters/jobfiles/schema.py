@@ -4,6 +4,7 @@ from typing import Any
 
 from schedulerd.adapters.jobfiles import catalog
 from schedulerd.adapters.jobfiles.documents import JobDocument, Pool
+from schedulerd.adapters.jobfiles.values import CALENDAR_PARTS
 from schedulerd.protocol.ids import JOB_NAME
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,6 +32,22 @@ def json_schema() -> dict[str, Any]:
                 "type": "object",
                 "propertyNames": {"pattern": f"^{JOB_NAME.pattern}$"},
                 "additionalProperties": {"$ref": "#/$defs/Pool"},
+            },
+            "calendar": {
+                "type": "object",
+                "propertyNames": {"pattern": f"^{JOB_NAME.pattern}$"},
+                "additionalProperties": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                    "properties": {
+                        **CALENDAR_PARTS,
+                        "ics": {
+                            "type": "string",
+                            "description": "An iCalendar file, from this file's directory.",
+                        },
+                    },
+                },
             },
         },
         "$defs": {"JobDocument": job, "Pool": Pool.model_json_schema(), **definitions},

@@ -1,5 +1,6 @@
 """All job files together -> definitions and pools, or every fault of every file with its place."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
@@ -8,7 +9,8 @@ from typing import Any
 import msgspec
 
 from schedulerd.adapters.jobfiles import files
-from schedulerd.adapters.jobfiles.faults import Fault, did_you_mean, shown
+from schedulerd.adapters.jobfiles.calendars import Parts, read_calendar
+from schedulerd.adapters.jobfiles.faults import Fault, did_you_mean, existing, shown, wrong_kind
 from schedulerd.adapters.jobfiles.files import Found, Source, Unread, parse_text, read_text
 from schedulerd.adapters.jobfiles.layers import Layer, read_layer
 from schedulerd.adapters.jobfiles.pools import FoundPool
@@ -24,7 +26,9 @@ from schedulerd.adapters.jobfiles.reading import (
     unread_line,
 )
 from schedulerd.adapters.jobfiles.toml_text import Path
+from schedulerd.adapters.jobfiles.values import NAME_RULE
 from schedulerd.model.job import Definition, Origin, Pool
+from schedulerd.protocol.ids import JOB_NAME
 
 
 @dataclass(kw_only=True)
@@ -37,6 +41,8 @@ class Table:
     _pools: dict[str, FoundPool] = field(default_factory=dict)  # also those that are faulty
     _pools_beside: dict[str, None] = field(default_factory=dict)  # in files that are not looked at otherwise
     _found: dict[str, Found] = field(default_factory=dict)  # by the name that messages give the file
+    calendars: dict[str, Parts | None] = field(default_factory=dict)  # None: one that is faulty
+    _calendar_places: dict[str, str] = field(default_factory=dict)
     _characters: int = 0
     _places: dict[str, Origin] = field(
         default_factory=dict
@@ -73,6 +79,46 @@ class Table:
                     text = f"{shown(name)} is unknown{near} expected a pool that has its [pool.NAME]"
                     self.lines.append(self._pool_line(definition, name, text))
 
+    def read_calendars(self, found: Sequence[Found]) -> None:
+        """Add the calendars of these files: jobs of any file may name them, so they come before all jobs."""
+        for file in found:
+            text = "" if file.is_defaults else read_text(file)
+            if isinstance(text, Unread) or not _MENTIONS.search(text):
+                continue
+            source = parse_text(text, file.file)
+            if isinstance(source, Source) and "calendar" in source.data:
+                self._read_calendars(file, source)
+
+    def know_calendars_beside(self, path: FilePath) -> None:
+        """The calendars of the other files in the directory of `path`; their own faults are not told."""
+        others = Table()
+        beside = (file for file in sorted(path.parent.glob("*.toml")) if not file.samefile(path))
+        others.read_calendars([Found(path=file, file=str(file), folder=()) for file in beside])
+        self.calendars = others.calendars | self.calendars
+
+    def _read_calendars(self, file: Found, source: Source) -> None:
+        tables = source.data["calendar"]
+        if not isinstance(tables, dict):
+            fault = Fault(path=("calendar",), text=wrong_kind(tables, "tables [calendar.NAME]"))
+            self.lines.append(line_of(fault, source, ()))
+            return
+        for name, table in tables.items():
+            prefix = ("calendar", name)
+            place = f"{source.file}:{source.positions.key(prefix)[0]}"
+            first = self._calendar_places.setdefault(name, place)
+            faults: list[Fault] = []
+            if first != place:
+                text = f"calendar {name} stands here and at {first}, expected each name once"
+                faults.append(Fault(path=(), text=text, at_key=True))
+            elif not JOB_NAME.fullmatch(name):
+                text = f"{shown(name)} cannot name a calendar, {NAME_RULE}"
+                faults.append(Fault(path=(), text=text, at_key=True))
+            else:
+                self.calendars[name] = read_calendar(name, table, file.path.parent, faults)
+            for fault in faults:
+                told = replace(fault, path=existing(fault.path, table))
+                self.lines.append(line_of(told, source, prefix))
+
     def add_unread(self, unread: Unread) -> None:
         """A file that could not be read at all."""
         self.lines.append(unread_line(unread))
@@ -108,7 +154,10 @@ class Table:
                 depths = range(len(file.folder), -1, -1)
                 near = [layers[file.folder[:depth]] for depth in depths if file.folder[:depth] in layers]
                 readable.append(file)
-                yield Request(file.file, text, (*near, *last))
+                defaults = (*near, *last)
+                texts = (text, *(layer.text for layer in defaults))
+                calendars = self.calendars if any("calendar" in one for one in texts) else {}
+                yield Request(file.file, text, defaults, calendars)
 
     def _is_right_toml(self, file: Found, text: str) -> bool:
         """Tells the faults of a file of defaults; those that are right hold in spite of the others."""
@@ -181,6 +230,11 @@ class Table:
             else:
                 fault = Fault(path=(), text=problem, at_key=True)
                 self.lines.append(line_of(fault, source, ("job", name)))
+
+
+_MENTIONS = re.compile(
+    r"^[ \t]*\[?[ \t]*[\"']?calendar\b", re.MULTILINE
+)  # what may begin a table of calendars
 
 
 def _settings_text(layer: Layer) -> Defaults:

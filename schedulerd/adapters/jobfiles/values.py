@@ -172,6 +172,38 @@ OneOrMany = Annotated[
     Field(min_length=1, max_length=1000),
     _schema_one_or_many({"type": "string"}),
 ]
+Instant = Annotated[Any, WithJsonSchema({"type": "string", "format": "date-time"})]
+_DATES = {"type": "string", "examples": ["2026-12-24", "2026-12-24/2027-01-02"]}
+CALENDAR_PARTS: dict[str, Any] = {
+    "dates": {
+        "anyOf": [_DATES, {"type": "array", "items": _DATES}],
+        "description": "Days, or ranges of them with both ends included.",
+    },
+    "weekdays": {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        "description": 'Such as "sat", or a range "mon-fri".',
+    },
+    "times": {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        "description": "Ranges of times, START/END, the end excluded.",
+    },
+}
+_CALENDAR: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, **CALENDAR_PARTS},
+            "additionalProperties": False,
+        },
+    ]
+}
+Calendars = Annotated[
+    Any,
+    WithJsonSchema(
+        {"anyOf": [*_CALENDAR["anyOf"], {"type": "array", "items": _CALENDAR, "minItems": 1, "maxItems": 20}]}
+    ),
+]
 Instants = Annotated[
     list[Any],
     BeforeValidator(_one_or_many),

@@ -1,12 +1,14 @@
 """A `Job` -> the document that the API takes and gives, and the TOML that a job file would hold."""
 
+import enum
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import tomlkit
-from tomlkit.items import Table
+from tomlkit.items import InlineTable, Table
 
+from schedulerd.adapters.jobfiles.calendars import to_document as calendar_document
 from schedulerd.adapters.jobfiles.durations import format_duration
 from schedulerd.model import job as model
 from schedulerd.protocol.ids import rfc3339
@@ -16,6 +18,12 @@ _SHELL = ("/bin/sh", "-c")
 _USUAL = model.Job(name="", trigger=model.Manual(), work=model.Argv(argv=()))
 _PLAIN = (
     "timezone",
+    "dst_gap",
+    "dst_fold",
+    "start",
+    "end",
+    "max_runs",
+    "jitter",
     "env",
     "cwd",
     "timeout",
@@ -48,6 +56,10 @@ def to_document(job: model.Job, *, effective: bool = False) -> dict[str, Any]:
     _put(document, "shell", shell, _SHELL, effective)
     for key in _PLAIN:
         _put(document, key, getattr(job, key), getattr(_USUAL, key), effective)
+    for key, calendars in (("calendar", job.calendars), ("not_calendar", job.excluded)):
+        written = [calendar_document(calendar) for calendar in calendars]
+        if written:
+            document[key] = written[0] if len(written) == 1 else written
     if job.retry_max or effective:
         document["retry"] = {"max": job.retry_max}
     if job.split is not None:
@@ -69,6 +81,11 @@ def to_toml(definition: model.Definition) -> str:
     if isinstance(definition.job.trigger, model.At):
         instants = list(definition.job.trigger.instants)
         document["at"] = instants[0] if len(instants) == 1 else instants
+    if isinstance(definition.job.trigger, model.Every) and definition.job.trigger.anchor is not None:
+        document["anchor"] = definition.job.trigger.anchor
+    for key in ("start", "end"):
+        if key in document:
+            document[key] = getattr(definition.job, key)
     table = tomlkit.table()
     inner: list[tuple[str, Table]] = []
     for key, value in document.items():
@@ -77,10 +94,12 @@ def to_toml(definition: model.Definition) -> str:
             for name, element in value.items():
                 sub.add(name, _toml(element))
             inner.append((key, sub))
-        elif key == "retry":
-            retry = tomlkit.inline_table()
-            retry.update(value)
-            table.add(key, retry)
+        elif isinstance(value, dict):
+            table.add(key, _inline(value))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            array = tomlkit.array()
+            array.extend(_inline(element) for element in value)
+            table.add(key, array)
         else:
             table.add(key, _toml(value))
     for key, sub in inner:
@@ -97,7 +116,9 @@ def _put(document: dict[str, Any], key: str, value: Any, usual: Any, effective: 
         return
     if isinstance(value, timedelta):
         document[key] = format_duration(value)
-    elif isinstance(value, model.Overlap | model.Misfire | model.OnLost):
+    elif isinstance(value, datetime):
+        document[key] = rfc3339(value)
+    elif isinstance(value, enum.Enum):
         document[key] = value.value
     else:
         document[key] = list(value) if isinstance(value, tuple) else value
@@ -105,10 +126,14 @@ def _put(document: dict[str, Any], key: str, value: Any, usual: Any, effective: 
 
 def _trigger(trigger: model.Trigger) -> dict[str, Any]:
     match trigger:
-        case model.Cron(expressions=expressions):
-            return {"schedule": expressions[0] if len(expressions) == 1 else list(expressions)}
-        case model.Every(period=period):
-            return {"every": format_duration(period)}
+        case model.Cron(expressions=expressions, is_at_boot=is_at_boot):
+            texts = [*(["@reboot"] if is_at_boot else []), *expressions]
+            return {"schedule": texts[0] if len(texts) == 1 else texts}
+        case model.Every(period=period, anchor=anchor, is_from_end=is_from_end):
+            document = {"every": format_duration(period)}
+            if anchor is not None:
+                document["anchor"] = rfc3339(anchor)
+            return document | ({"every_from": "end"} if is_from_end else {})
         case model.At(instants=instants):
             texts = [rfc3339(instant) for instant in instants]
             return {"at": texts[0] if len(texts) == 1 else texts}
@@ -144,6 +169,12 @@ def _split(split: model.Split) -> dict[str, Any]:
         case model.ListedItems(work=work, chunk=chunk):
             document = _work(work)
     return document if chunk is None else {**document, "chunk": chunk}
+
+
+def _inline(value: dict[str, Any]) -> InlineTable:
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table
 
 
 def _toml(value: Any) -> Any:

@@ -36,7 +36,7 @@ SELECT job, version, document FROM definitions WHERE (job, version) IN (
     SELECT name, version FROM jobs UNION SELECT job, version FROM runs WHERE finished_at IS NULL)
 """
 _JOBS = """
-SELECT name, version, first_seen, mark, anchor, paused_by, reason, since, until
+SELECT name, version, first_seen, mark, anchor, runs, paused_by, reason, since, until
 FROM jobs LEFT JOIN pauses ON pauses.job = jobs.name ORDER BY name
 """
 _POOLS = "SELECT name, max, is_retired FROM pools ORDER BY name"
@@ -68,6 +68,7 @@ def load(connection: sqlite3.Connection) -> OpenWork:
         runs=tuple(_run(connection, row, definitions) for row in connection.execute(_RUNS).fetchall()),
         next_fence=next_fence,
         backfills=tuple((job, width) for job, width in connection.execute(_BACKFILLS)),
+        boots=tuple(connection.execute("SELECT job, boot FROM host_boots ORDER BY job")),
         removed=tuple((job, instant(mark)) for job, mark in connection.execute(_REMOVED)),
         pools=tuple(
             Pool(name=name, max=limit, is_retired=bool(is_retired))
@@ -87,7 +88,7 @@ def _definitions(connection: sqlite3.Connection) -> dict[tuple[str, str], Defini
 
 
 def _job(row: tuple[Any, ...], definitions: dict[tuple[str, str], Definition]) -> JobRow:
-    name, version, first_seen, mark, anchor, paused_by, reason, since, until = row
+    name, version, first_seen, mark, anchor, runs, paused_by, reason, since, until = row
     pause = None
     if paused_by is not None:
         pause = Pause(by=paused_by, reason=reason, since=instant(since), until=instant_or_none(until))
@@ -96,6 +97,7 @@ def _job(row: tuple[Any, ...], definitions: dict[tuple[str, str], Definition]) -
         first_seen=instant(first_seen),
         mark=instant(mark),
         anchor=instant_or_none(anchor),
+        runs=runs,
         pause=pause,
     )
 

@@ -23,7 +23,7 @@ from schedulerd.protocol.api_accounts import FireAccount, RunAccount
 from schedulerd.protocol.ids import manual_run_ending
 
 _JOB = """
-SELECT name, CAST(document AS BLOB), first_seen, mark, anchor, paused_by, pauses.reason, since, until,
+SELECT name, CAST(document AS BLOB), first_seen, mark, anchor, jobs.runs, paused_by, pauses.reason, since, until,
     r.id, r.state, r.fire_time, r.started_at, r.finished_at,
     (SELECT count(*) FROM runs AS o WHERE o.job = jobs.name AND o.finished_at IS NULL)
 FROM jobs
@@ -216,8 +216,8 @@ def _checked(cursor: str, parts: int) -> list[str]:
 
 
 def _job(row: tuple[Any, ...]) -> shapes.JobFacts:
-    name, document, first_seen, mark, anchor, paused_by, reason, since, until = row[:9]
-    run, state, fire_time, started_at, finished_at, open_runs = row[9:]
+    name, document, first_seen, mark, anchor, runs, paused_by, reason, since, until = row[:10]
+    run, state, fire_time, started_at, finished_at, open_runs = row[10:]
     pause = None
     if paused_by is not None:
         pause = shapes.PauseInfo(by=paused_by, reason=reason, since=text(since), until=text_or_none(until))
@@ -237,6 +237,7 @@ def _job(row: tuple[Any, ...]) -> shapes.JobFacts:
         first_seen=text(first_seen),
         mark=text(mark),
         anchor=text_or_none(anchor),
+        runs=runs,
         last_run=last,
         open_runs=open_runs,
     )

@@ -14,17 +14,22 @@ from schedulerd.adapters.ledger.sqlite_batch import Batch
 from schedulerd.adapters.ledger.sqlite_outcomes import record_late_results, record_outcomes, record_started
 from schedulerd.adapters.ledger.sqlite_runs import close_run, record_cancel, record_runs, record_skips
 from schedulerd.adapters.ledger.sqlite_table import (
+    record_anchors,
+    record_boots,
     record_jobs,
     record_marks,
     record_pause,
     record_pools,
     record_removals,
+    record_run_counts,
 )
 from schedulerd.core.effects import (
     CloseRun,
     Record,
+    RecordAnchors,
     RecordAttempts,
     RecordBackfill,
+    RecordBoots,
     RecordCancel,
     RecordEvent,
     RecordJobs,
@@ -34,6 +39,7 @@ from schedulerd.core.effects import (
     RecordPause,
     RecordPools,
     RecordRemovals,
+    RecordRunCounts,
     RecordRuns,
     RecordSkips,
     RecordStarted,
@@ -62,6 +68,9 @@ WRITERS: dict[type[Any], Callable[[Batch, Any], None]] = {
     RecordPools: record_pools,
     RecordPause: record_pause,
     RecordMarks: record_marks,
+    RecordAnchors: record_anchors,
+    RecordRunCounts: record_run_counts,
+    RecordBoots: record_boots,
     RecordSkips: record_skips,
     RecordBackfill: record_backfill,
     RecordRuns: record_runs,

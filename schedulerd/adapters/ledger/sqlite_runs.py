@@ -21,9 +21,11 @@ INSERT INTO slots (job, first, last, count, run) SELECT ?1, ?2, ?2, 1, ?3 WHERE 
     WHERE last >= ?2)
 """
 _NEWEST_SLOT = """
-SELECT first, last, run, reason, version FROM slots WHERE job = ? AND first <= ? ORDER BY first DESC LIMIT 1
+SELECT first, last, run, reason, version, is_apart FROM slots WHERE job = ? AND first <= ? ORDER BY first DESC LIMIT 1
 """
-_SKIP_SLOT = "INSERT INTO slots (job, first, last, count, reason, version) VALUES (?, ?, ?, ?, ?, ?)"
+_SKIP_SLOT = (
+    "INSERT INTO slots (job, first, last, count, reason, version, is_apart) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _CLOSE = """
 UPDATE runs SET state = ?, reason = ?, started_at = coalesce(?, started_at), finished_at = ?
 WHERE n = ? AND finished_at IS NULL
@@ -95,18 +97,18 @@ def record_skips(batch: Batch, record: RecordSkips) -> None:
 
 def _record_skip(batch: Batch, skip: Skip, first: int, last: int) -> None:
     batch.require_definition(skip.job, skip.version)
-    row = (skip.job, first, last, skip.count, skip.reason.value, skip.version)
+    row = (skip.job, first, last, skip.count, skip.reason.value, skip.version, int(skip.is_apart))
     before = batch.connection.execute(_NEWEST_SLOT, (skip.job, last)).fetchone()
     if before is None:
         batch.connection.execute(_SKIP_SLOT, row)
         return
-    old_first, old_last, run, reason, version = before
-    is_alike = run is None and (reason, version) == row[4:]
+    old_first, old_last, run, reason, version, is_apart = before
+    is_alike = run is None and (reason, version) == row[4:6]
     if old_last >= first:
         if is_alike and old_first <= first and old_last >= last:
             return
         raise _overlap(batch, skip.job, max(first, old_first), run, reason)
-    if is_alike and _is_counted_since(batch, skip.job, old_first):
+    if is_alike and not is_apart and not skip.is_apart and _is_counted_since(batch, skip.job, old_first):
         batch.connection.execute(
             "UPDATE slots SET last = ?, count = count + ? WHERE job = ? AND first = ?",
             (last, skip.count, skip.job, old_first),

@@ -1,10 +1,19 @@
-"""Writing the accepted job table: definitions, marks, pauses, removals."""
+"""Writing the accepted job table: definitions, pauses, removals, and where each job's time stands."""
 
 import msgspec
 
 from schedulerd.adapters.ledger.rows import micros, micros_or_none
 from schedulerd.adapters.ledger.sqlite_batch import Batch
-from schedulerd.core.effects import RecordJobs, RecordMarks, RecordPause, RecordPools, RecordRemovals
+from schedulerd.core.effects import (
+    RecordAnchors,
+    RecordBoots,
+    RecordJobs,
+    RecordMarks,
+    RecordPause,
+    RecordPools,
+    RecordRemovals,
+    RecordRunCounts,
+)
 from schedulerd.errors import LedgerContentError
 
 _encode = msgspec.json.Encoder().encode
@@ -17,8 +26,9 @@ INSERT INTO definitions (job, version, document) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET document = excluded.document WHERE document <> excluded.document
 """
 _ACCEPT = """
-INSERT INTO jobs (name, version, first_seen, counted_from, mark, anchor) VALUES (?1, ?2, ?3, ?4, ?4, ?5)
-ON CONFLICT DO UPDATE SET version = excluded.version, anchor = excluded.anchor, mark = max(mark, excluded.mark),
+INSERT INTO jobs (name, version, first_seen, counted_from, mark, anchor, runs) VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6)
+ON CONFLICT DO UPDATE SET version = excluded.version, anchor = excluded.anchor, runs = excluded.runs,
+    mark = max(mark, excluded.mark),
     counted_from = CASE WHEN version = excluded.version THEN counted_from ELSE max(mark, excluded.mark) END
 """
 
@@ -32,7 +42,8 @@ def record_jobs(batch: Batch, record: RecordJobs) -> None:
             definition = row.definition
             name, version = definition.job.name, definition.version
             definitions.append((name, version, _encode(definition).decode()))
-            jobs.append((name, version, micros(row.first_seen), micros(row.mark), micros_or_none(row.anchor)))
+            anchor = micros_or_none(row.anchor)
+            jobs.append((name, version, micros(row.first_seen), micros(row.mark), anchor, row.runs))
         batch.write(_DEFINE, definitions)
         batch.write(_ACCEPT, jobs)
 
@@ -73,4 +84,28 @@ def record_marks(batch: Batch, record: RecordMarks) -> None:
     batch.write(
         "UPDATE jobs SET mark = ?1 WHERE name = ?2 AND mark < ?1",
         [(micros(mark), name) for name, mark in record.marks],
+    )
+
+
+def record_anchors(batch: Batch, record: RecordAnchors) -> None:
+    """What jobs of the table count from; of a job that is gone it is dropped."""
+    batch.write(
+        "UPDATE jobs SET anchor = ?1 WHERE name = ?2",
+        [(micros(anchor), name) for name, anchor in record.anchors],
+    )
+
+
+def record_run_counts(batch: Batch, record: RecordRunCounts) -> None:
+    """What `max_runs` has counted; a count never goes back but with a new definition."""
+    batch.write(
+        "UPDATE jobs SET runs = max(runs, ?1) WHERE name = ?2",
+        [(count, name) for name, count in record.counts],
+    )
+
+
+def record_boots(batch: Batch, record: RecordBoots) -> None:
+    """The newest boot in which each job fired `@reboot`; kept when the job goes, so that it cannot fire again."""
+    batch.write(
+        "INSERT INTO host_boots (job, boot) VALUES (?, ?) ON CONFLICT DO UPDATE SET boot = excluded.boot",
+        list(record.boots),
     )

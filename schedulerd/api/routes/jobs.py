@@ -146,4 +146,5 @@ def next_fires(
     with ctx.readers.reader() as reader:
         facts = found_job(reader, name)
     definition = definition_of(facts)
-    return as_json(NextList(items=next_views(coming(definition.job, anchor_of(facts), after, end, n))))
+    fires = coming(definition.job, anchor_of(facts), after, end, n, facts.runs)
+    return as_json(NextList(items=next_views(fires)))

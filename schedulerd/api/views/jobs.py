@@ -8,8 +8,8 @@ import msgspec
 from schedulerd.adapters import jobfiles
 from schedulerd.api.views.texts import schedule_text, time_text
 from schedulerd.core.requests import JobView
-from schedulerd.core.trigger import next_fire
-from schedulerd.model.job import Definition, Manual
+from schedulerd.core.trigger import is_finite, next_run
+from schedulerd.model.job import Definition
 from schedulerd.model.run import Pause
 from schedulerd.protocol.api_types import Job, JobDetail, JobFacts, PauseInfo
 
@@ -32,7 +32,7 @@ def job_view(facts: JobFacts, definition: Definition, view: JobView | None, now:
     else:
         paused = facts.pause
         next_time = _next_by_ledger(facts, definition, now)
-        state = _state_by_ledger(definition, paused, next_time)
+        state = _state_by_ledger(facts, definition, paused, next_time)
         running = facts.open_runs
     job = definition.job
     if paused is None and job.paused:
@@ -77,12 +77,16 @@ def _pause_info(pause: Pause | None) -> PauseInfo | None:
 
 
 def _next_by_ledger(facts: JobFacts, definition: Definition, now: datetime) -> datetime | None:
-    fire = next_fire(definition.job, anchor_of(facts), now)
+    most = definition.job.max_runs
+    is_spent = most is not None and facts.runs >= most
+    fire = None if is_spent else next_run(definition.job, anchor_of(facts), now)
     return None if fire is None else fire.instant
 
 
-def _state_by_ledger(definition: Definition, paused: PauseInfo | None, next_time: datetime | None) -> str:
+def _state_by_ledger(
+    facts: JobFacts, definition: Definition, paused: PauseInfo | None, next_time: datetime | None
+) -> str:
     if paused is not None or definition.job.paused:
         return "paused"
-    is_over = next_time is None and not isinstance(definition.job.trigger, Manual)
+    is_over = next_time is None and is_finite(definition.job) and not facts.open_runs
     return "done" if is_over else "active"

@@ -14,10 +14,10 @@ LONGEST_PAUSE = timedelta(days=36500)
 def schedule_text(trigger: Trigger) -> str:
     """`0 2 * * *`, `every 5m`, `at 2026-12-05T02:00:00Z`, `manual`; several cron texts with ` | ` between them."""
     match trigger:
-        case Cron(expressions=expressions):
-            return " | ".join(expressions)
-        case Every(period=period):
-            return f"every {format_duration(period)}"
+        case Cron(expressions=expressions, is_at_boot=is_at_boot):
+            return " | ".join([*(["@reboot"] if is_at_boot else []), *expressions])
+        case Every(period=period, is_from_end=is_from_end):
+            return f"every {format_duration(period)}{' after the last end' if is_from_end else ''}"
         case At(instants=instants):
             more = f" and {len(instants) - 1} more" if len(instants) > 1 else ""
             return f"at {rfc3339(instants[0])}{more}"

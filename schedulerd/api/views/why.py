@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from schedulerd.api.views.texts import rounded, schedule_text
+from schedulerd.core.calendars import refusal
 from schedulerd.core.nearby import fire_at, last_before
 from schedulerd.core.trigger import FireTime, next_fire
 from schedulerd.core.zones import zone
@@ -105,6 +106,9 @@ def _skipped(asked: Asked, fire: FireTime) -> Why:
         definition = _definition(account.definition_json)
         entries.append(_named(asked, definition.job, fire))
     cause = _SKIPS.get(reason, reason)
+    if reason == "calendar" and account.definition_json is not None:
+        why = refusal(_definition(account.definition_json).job, asked.at)
+        cause = f"it is {why}" if why is not None else cause
     if reason == "paused":
         found = _pause(asked)
         entries += found
@@ -181,6 +185,12 @@ def _not_yet(asked: Asked, fire: FireTime) -> Why:
     elif job.paused:
         text += f"; it will be skipped while the definition ({asked.definition.origin.text}) says paused"
         reason = "paused"
+    elif fire.skip is not None:
+        reason = fire.skip.value
+        excluded = refusal(job, asked.at)
+        text += f"; it will be skipped: {f'it is {excluded}' if excluded else _SKIPS[reason]}"
+    elif fire.delay:
+        text += f"; by its jitter the run starts at {rfc3339(fire.due)}"
     return _answer(asked, "not_yet", reason, text, entries)
 
 
