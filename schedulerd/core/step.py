@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from schedulerd.core import attempts, commands, firing, overlap, placement, runs, takeover, workers
+from schedulerd.core import attempts, commands, firing, overlap, placement, releasing, runs, takeover, workers
 from schedulerd.core import events as ev
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Effect, SetAlarm
@@ -31,7 +31,7 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
         if draft.step_down is not None:
             return draft.finish(now.utc)
     firing.fire_due(state, now, draft)
-    firing.release(state, now, draft)
+    releasing.release(state, now, draft)
     _expire(state, now, draft)
     if now.mono >= state.next_beat:
         state.next_beat = now.mono + state.timing.beat

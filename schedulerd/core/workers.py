@@ -10,15 +10,14 @@ from schedulerd.core import attempts
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Connect, Disconnect, Drop, StepDown
 from schedulerd.core.events import FrameArrived, WorkersSeen
+from schedulerd.core.inventories import alive, introduce, part
 from schedulerd.core.runs import event
 from schedulerd.core.state import Attempt, State, Worker
 from schedulerd.model.moment import Moment
 from schedulerd.protocol import messages as msg
-from schedulerd.protocol.codec import digest_of
 
 GREET = 0.1  # seconds between two Hellos to a worker just found that has not answered
 GREET_FOR = 5.0  # seconds for which that goes on
-FORMER = 8  # nonces of earlier boots that are remembered of a worker
 MISMATCHES = 3  # heartbeats in a row with a foreign digest before an inventory is asked for
 
 
@@ -50,7 +49,7 @@ def arrived(state: State, frame: FrameArrived, now: Moment, draft: Draft) -> Non
         draft.step_down = StepDown(envelope.epoch)
         return
     if isinstance(message, msg.Inventory):
-        _introduce(state, frame, message, now, draft)
+        introduce(state, frame, message, now, draft)
         return
     worker = state.workers_by_id.get(envelope.sender)
     if worker is None:
@@ -109,113 +108,16 @@ def _hello(state: State, worker: Worker, draft: Draft) -> None:
     draft.to(worker).others.append(msg.Hello(state.results, state.output, worker.heard, worker.address))
 
 
-def _introduce(
-    state: State, frame: FrameArrived, inventory: msg.Inventory, now: Moment, draft: Draft
-) -> None:
-    envelope = frame.envelope
-    if envelope.epoch < state.epoch:  # taken before it had heard of this leader: it may hold more by now
-        draft.drops.append(Drop("late", envelope.sender))
-        return
-    worker = state.workers.get(inventory.link) or state.workers_by_id.get(envelope.sender)
-    if worker is None:
-        draft.drops.append(Drop("unknown_worker", envelope.sender))
-        return
-    before = state.workers_by_id.get(envelope.sender)
-    holder = before if before is not None else worker
-    is_other_boot = holder.nonce not in ("", envelope.sender_nonce)
-    is_old = inventory.clock_ms < holder.clock_ms if holder.nonce == envelope.sender_nonce else False
-    if is_old or envelope.sender_nonce in holder.former:
-        draft.drops.append(Drop("late", envelope.sender))
-        return
-    if is_other_boot and not holder.is_leaving and state.awake - holder.heard_at < state.timing.suspect:
-        draft.drops.append(Drop("duplicate_worker", envelope.sender))
-        return
-    if worker.id and worker.id != envelope.sender:  # another daemon listens at this address now
-        if worker.nonce and not worker.is_leaving and state.awake - worker.heard_at < state.timing.suspect:
-            draft.drops.append(Drop("duplicate_worker", envelope.sender))
-            return
-        _part(state, worker)
-    if before is not None and before is not worker:
-        worker.attempts, worker.unaccepted, worker.digest = before.attempts, before.unaccepted, before.digest
-        before.attempts, before.unaccepted, before.digest, before.nonce, before.id = {}, {}, 0, "", ""
-        before.is_found = False
-    is_new = worker.nonce != envelope.sender_nonce
-    if is_other_boot:
-        worker.former = (*holder.former, holder.nonce)[-FORMER:]
-    worker.id = envelope.sender
-    state.workers_by_id[worker.id] = worker
-    worker.nonce = envelope.sender_nonce
-    worker.name, worker.slots, worker.version = inventory.name, inventory.slots, inventory.version
-    worker.labels = frozenset(inventory.labels)
-    if is_new:
-        worker.heard = 0
-        worker.is_leaving = False
-        draft.events.append(event("worker_joined", now, worker=worker.name, detail=worker.address))
-    _alive(state, worker, inventory.clock_ms, inventory.state, now)
-    state.forget_able()
-    _adopt(state, worker, now)
-    _compare(state, worker, inventory, now, draft)
-
-
-def _adopt(state: State, worker: Worker, now: Moment) -> None:
-    """Attempts that a takeover found in the ledger belong to this worker object from now on."""
-    for attempt in state.attempts.values():
-        if attempt.worker == worker.id and attempt.id not in worker.attempts:
-            worker.attempts[attempt.id] = attempt
-            if attempt.expiry_clock_ms is None:
-                attempt.expiry_clock_ms = worker.clock_ms + int((attempt.expires_at - now.mono) * 1000)
-            if attempt.is_accepted:
-                worker.digest ^= digest_of(attempt.id)
-            else:
-                worker.unaccepted[attempt.id] = attempt
-
-
-def _compare(state: State, worker: Worker, inventory: msg.Inventory, now: Moment, draft: Draft) -> None:
-    """What the worker says it holds against what we think it holds."""
-    running, ended = set(inventory.running), set(inventory.ended)
-    held = running | ended | set(inventory.accepted)
-    for attempt in list(worker.attempts.values()):
-        if attempt.id in held:
-            attempts.accepted(attempt, worker)
-            if attempt.id in running:
-                attempts.started(attempt, worker, now.utc, draft)
-        elif attempt.nonce != worker.nonce:
-            end: msg.OutcomeState = "lost" if attempt.is_accepted else "unstarted"
-            attempts.conclude(
-                state, attempt, end, "not in the worker's journal after its restart", now, draft
-            )
-        elif attempt.expiry_clock_ms is not None and inventory.clock_ms > attempt.expiry_clock_ms:
-            # Until then it may have been accepted since the inventory was taken.
-            if attempt.is_accepted:
-                attempts.conclude(state, attempt, "lost", "the worker does not have it any more", now, draft)
-            else:
-                attempts.conclude(state, attempt, "unstarted", "the worker does not have it", now, draft)
-    worker.mismatches = 0
-
-
 def _heartbeat(state: State, worker: Worker, beat: msg.Message, now: Moment, draft: Draft) -> None:
     assert isinstance(beat, msg.Heartbeat)
     if beat.number <= worker.heard:
         return
     worker.heard = beat.number
-    _alive(state, worker, beat.clock_ms, beat.state, now)
+    alive(state, worker, beat.clock_ms, beat.state, now)
     worker.mismatches = 0 if beat.digest == worker.digest else worker.mismatches + 1
     if worker.mismatches >= MISMATCHES:
         worker.mismatches = 0
         draft.to(worker).others.append(msg.Reconcile())
-
-
-def _alive(state: State, worker: Worker, clock_ms: int, said: str, now: Moment) -> None:
-    was = (worker.is_suspect, worker.is_lost, worker.is_open, worker.is_draining, worker.is_leaving)
-    worker.heard_at = state.awake
-    worker.last_seen = now.utc
-    worker.clock_ms, worker.clock_at = clock_ms, now.mono
-    worker.is_suspect = worker.is_lost = False
-    worker.is_open = True
-    worker.is_draining = said != "ready"
-    worker.is_leaving = said == "leaving"
-    if was != (worker.is_suspect, worker.is_lost, worker.is_open, worker.is_draining, worker.is_leaving):
-        state.forget_able()
 
 
 def _accepted(state: State, worker: Worker, message: msg.Message, now: Moment, draft: Draft) -> None:
@@ -315,15 +217,10 @@ def _drop_gone(state: State, draft: Draft) -> None:
         is_over = not worker.nonce or worker.is_lost or worker.is_leaving
         if not worker.is_found and is_over and not worker.attempts:
             del state.workers[address]
-            _part(state, worker)
+            part(state, worker)
             draft.links.append(Disconnect(address))
             draft.mail.pop(address, None)
             state.forget_able()
-
-
-def _part(state: State, worker: Worker) -> None:
-    if state.workers_by_id.get(worker.id) is worker:
-        del state.workers_by_id[worker.id]
 
 
 def _attempt(state: State, worker: Worker, name: str) -> Attempt | None:
