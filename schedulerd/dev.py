@@ -170,6 +170,8 @@ listen = "tcp://127.0.0.1:*"
 advertise = ""
 [ledger]
 url = {_quoted(f"sqlite://{place}/schedulerd/ledger.db")}
+[clock]
+sync_wait_seconds = 0
 [discovery]
 kind = "static"
 [discovery.static]

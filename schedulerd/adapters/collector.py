@@ -8,6 +8,7 @@ import zmq
 
 from schedulerd.errors import SettingsError
 from schedulerd.protocol.codec import Frame, WireError, decode
+from schedulerd.protocol.messages import elements_of
 
 MAX_SOCKETS = 16_384  # of one leader; the library's own limit is 1,023
 LARGEST = 8 * 1024 * 1024  # bytes of a frame; a larger one ends its connection
@@ -54,17 +55,22 @@ class Collector:
         self._poller.poll(limit_ms)
 
     def take(self, limit: int) -> list[Frame]:
-        """At most `limit` frames that have arrived; faulty ones count but are left out."""
+        """Frames that have arrived, until they hold `limit` attempts; a faulty one counts as one and is left out."""
         frames: list[Frame] = []
-        for _ in range(limit):
+        held = 0
+        while held < limit:
             try:
                 parts = self._pull.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
             try:
-                frames.append(decode(parts))
+                frame = decode(parts)
             except WireError as error:
                 self._complain(error)
+                held += 1
+            else:
+                frames.append(frame)
+                held += elements_of(frame.message)
         return frames
 
     def close(self) -> None:

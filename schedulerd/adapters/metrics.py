@@ -1,16 +1,51 @@
 """Counts what the daemon does, for Prometheus. Knows neither HTTP nor the loop; both hand it plain facts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from schedulerd.core import effects as fx
 from schedulerd.model.run import RunState
 
 _SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
 _SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class _JobSeries(Collector):
+    """What is told of each job by its name: plain numbers, so that a run that ends costs the loop next to nothing."""
+
+    def __init__(self) -> None:
+        self.next_fire: dict[str, float] = {}
+        self.last_success: dict[str, float] = {}
+        self.failures: dict[str, int] = {}
+        self.runs: dict[tuple[str, str], int] = {}  # (job, result)
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry, from any thread: what stands in the dicts now."""
+        for name, text, values in (
+            ("next_fire_timestamp_seconds", "When the job fires next (Unix time).", self.next_fire),
+            ("last_success_timestamp_seconds", "When the job last succeeded (Unix time).", self.last_success),
+            ("consecutive_failures", "Runs of the job that failed since it last succeeded.", self.failures),
+        ):
+            gauge = GaugeMetricFamily(f"schedulerd_job_{name}", text, labels=("job_name",))
+            for job, value in list(values.items()):
+                gauge.add_metric((job,), value)
+            yield gauge
+        ended = CounterMetricFamily("schedulerd_runs", "Runs that ended.", labels=("job_name", "result"))
+        for labels, count in list(self.runs.items()):
+            ended.add_metric(labels, count)
+        yield ended
+
+    def forget(self, job: str) -> None:
+        """Drop the series of a job that is gone, so that they do not pile up."""
+        for values in (self.next_fire, self.last_success, self.failures):
+            values.pop(job, None)
+        for state in RunState:
+            self.runs.pop((job, state.value), None)
 
 
 class Metrics:
@@ -20,6 +55,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._jobs = _JobSeries()
+        self.registry.register(self._jobs)
         self._make_gauges()
         self._make_counters()
 
@@ -38,20 +75,10 @@ class Metrics:
         self.inflight = self._gauge("subtasks_inflight", "Attempts that workers hold.")
         self.watch_age = self._gauge("watch_age_seconds", "Since discovery last answered.")
         self.loop_lag = self._gauge("loop_lag_seconds", "How long the newest batch waited for the loop.")
-        self.next_fire = self._gauge(
-            "job_next_fire_timestamp_seconds", "When the job fires next (Unix time).", "job_name"
-        )
-        self.last_success = self._gauge(
-            "job_last_success_timestamp_seconds", "When the job last succeeded (Unix time).", "job_name"
-        )
-        self.failures = self._gauge(
-            "job_consecutive_failures", "Runs of the job that failed since it last succeeded.", "job_name"
-        )
 
     def _make_counters(self) -> None:
         self.fires = self._counter("fires", "Runs that were made.", "trigger")
         self.skips = self._counter("skips", "Fire times without a run.", "reason")
-        self.runs = self._counter("runs", "Runs that ended.", "job_name", "result")
         self.lost = self._counter("attempts_lost", "Attempts of which nobody knows how they ended.")
         self.late_results = self._counter("late_results", "Results for attempts that were not open any more.")
         self.fenced = self._counter(
@@ -104,30 +131,23 @@ class Metrics:
                     self._run_closed(effect)
                 case fx.RecordRemovals(jobs=jobs):
                     for job in jobs:
-                        self._forget(job)
+                        self._jobs.forget(job)
                 case fx.Drop():
                     self.bad_frames.inc()
                 case _:
                     pass
 
     def _run_closed(self, run: fx.CloseRun) -> None:
-        self.runs.labels(run.job, run.state.value).inc()
+        series, ending = self._jobs, (run.job, run.state.value)
+        series.runs[ending] = series.runs.get(ending, 0) + 1
         if run.started_at is not None:
             self.run_duration.observe(max(0.0, (run.finished_at - run.started_at).total_seconds()))
             self.dispatch.observe(max(0.0, (run.started_at - run.created_at).total_seconds()))
-        if run.state.value == "succeeded":
-            self.last_success.labels(run.job).set(run.finished_at.timestamp())
-            self.failures.labels(run.job).set(0)
-        elif run.state.value == "failed":
-            self.failures.labels(run.job).inc()
-
-    def _forget(self, job: str) -> None:
-        """Drop the series of a job that is gone, so that they do not pile up."""
-        # by their whole labels: a search by one of them walks every series there is
-        for metric in (self.next_fire, self.last_success, self.failures):
-            _drop(metric, job)
-        for state in RunState:
-            _drop(self.runs, job, state.value)
+        if run.state is RunState.SUCCEEDED:
+            series.last_success[run.job] = run.finished_at.timestamp()
+            series.failures[run.job] = 0
+        elif run.state is RunState.FAILED:
+            series.failures[run.job] = series.failures.get(run.job, 0) + 1
 
     # ---- what is looked up when somebody reads the metrics --------------------------------------------------
 
@@ -150,17 +170,8 @@ class Metrics:
 
     def show_next_fires(self, fires: Mapping[str, datetime]) -> None:
         """When jobs fire next; all others lose their series."""
-        self.next_fire.clear()
-        for job, instant in fires.items():
-            self.next_fire.labels(job).set(instant.timestamp())
+        self._jobs.next_fire = {job: instant.timestamp() for job, instant in fires.items()}
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-def _drop(metric: Gauge | Counter, *labels: str) -> None:
-    try:
-        metric.remove(*labels)
-    except KeyError:
-        pass  # it had no such series

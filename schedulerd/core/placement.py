@@ -19,6 +19,8 @@ from schedulerd.core.state import Lane, Run, State, Subtask, Worker
 from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
 
+PLACES_A_STEP = 500  # attempts given out in one step, so that steps stay short ...
+PLACES_BEHIND = 100  # ... and fewer while fire times wait for theirs
 SETTLING = 5.0  # seconds after it began to lead in which a leader waits for every worker found to answer
 
 
@@ -57,14 +59,16 @@ def pick(able: list[Worker], turn: str, avoid: str) -> Worker | None:
 
 
 def place(state: State, now: Moment, draft: Draft) -> None:
-    """Give out what waits to who is free."""
+    """Give out what waits to who is free, as much as one step gives."""
+    left = PLACES_A_STEP if state.behind_since is None else PLACES_BEHIND
+    state.is_unfinished = False
     groups: dict[tuple[str, ...], list[Lane]] = {}
     for lane in state.waiting:
         groups.setdefault(lane[0], []).append(lane)
     for requires, lanes in groups.items():
         able = able_workers(state, requires)
         if able:
-            _place_group(state, lanes, able, now, draft)
+            left -= _place_group(state, lanes, able, left, now, draft)
         else:
             for lane in lanes:
                 for run in state.waiting[lane].values():
@@ -74,8 +78,12 @@ def place(state: State, now: Moment, draft: Draft) -> None:
                 del state.waiting[lane]
 
 
-def _place_group(state: State, lanes: list[Lane], able: list[Worker], now: Moment, draft: Draft) -> None:
-    free = sum(max(worker.free, 0) for worker in able)
+def _place_group(
+    state: State, lanes: list[Lane], able: list[Worker], most: int, now: Moment, draft: Draft
+) -> int:
+    """Give out at most about `most` attempts; how many it were."""
+    slots = sum(max(worker.free, 0) for worker in able)
+    free = begun = min(slots, most)
     for run in _in_turn(state, lanes):
         if isinstance(run.job.split, PerWorker) and not run.is_split and not run.is_cancelled:
             if not _is_settled(state, now):
@@ -86,11 +94,13 @@ def _place_group(state: State, lanes: list[Lane], able: list[Worker], now: Momen
         elif run.unable_since is not None:
             run.unable_since = None
         if free > 0 and run.pending:
-            free -= _place_any(state, run, able, now, draft)
+            free -= _place_any(state, run, able, free, now, draft)
         if not run.is_waiting:
             del state.waiting[run.lane][run.id]
         elif free <= 0 and not run.pinned:
             break
+    state.is_unfinished |= free <= 0 and slots > begun
+    return begun - free
 
 
 def _in_turn(state: State, lanes: list[Lane]) -> Iterator[Run]:
@@ -139,11 +149,11 @@ def expand_per_worker(run: Run, able: list[Worker], now: Moment, draft: Draft) -
     draft.subtasks.append(RecordSubtasks(run.id, parts, True))
 
 
-def _place_any(state: State, run: Run, able: list[Worker], now: Moment, draft: Draft) -> int:
+def _place_any(state: State, run: Run, able: list[Worker], most: int, now: Moment, draft: Draft) -> int:
     entry = state.jobs.get(run.job.name)
     turn = (entry.turn if entry is not None else "") or _first_turn(run.job.name, able)
     given = 0
-    while run.pending and state.has_room(run.job.pools):
+    while run.pending and given < most and state.has_room(run.job.pools):
         worker = pick(able, turn, run.pending[0].avoid)
         if worker is None:
             break

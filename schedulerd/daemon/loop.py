@@ -35,7 +35,8 @@ from schedulerd.model.moment import Moment
 from schedulerd.protocol.messages import Result
 from schedulerd.protocol.timing import Timing
 
-EVENTS = 4000  # events a step takes at most from the inbox, and frames at most from the socket
+EVENTS = 500  # events a step takes at most from the inbox, and parts of frames from the socket: short steps, in which
+# workers go on with what they have while the next part is recorded, and nothing that is due waits long
 PATIENCE_MS = 2000  # how long the loop waits without any event; for the watchdog's sake
 SUSPICION = 30.0  # seconds for which events are taken one by one after a batch was refused
 RETRY = 1.0  # seconds between two tries to lead after the ledger failed

@@ -82,7 +82,9 @@ class Performer:
                     waits.append((utc - now.utc).total_seconds())
                 if mono is not None:
                     waits.append(mono - now.mono)
-                if waits:
+                if waits and min(waits) <= 0:
+                    self._inbox.wake()  # no detour through another thread
+                elif waits:
                     self._alarm.set(min(waits))
             case fx.Reply(token, answer):
                 self._inbox.answer(token, answer)

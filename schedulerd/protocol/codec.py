@@ -17,6 +17,7 @@ MAGIC = b"\xd5sch"
 VERSION = 1
 OLDEST = 1  # versions OLDEST..VERSION are understood
 FRAME_TARGET = 1 << 20  # senders cut their batches here; one element larger than this goes alone
+FRAME_ELEMENTS = 500  # ... and here: who receives them records them in steps of about so many
 
 _PREFIX = len(MAGIC) + 2
 _T = TypeVar("_T")
@@ -86,12 +87,15 @@ def digest_of(attempt: str) -> int:
 
 
 def in_frames(elements: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
-    """Cut `elements` into runs whose `size` (bytes, roughly) adds up to at most FRAME_TARGET; never an empty run."""
+    """Cut `elements` into runs of at most FRAME_ELEMENTS whose `size` (bytes, roughly) adds up to at most FRAME_TARGET.
+
+    A run is never empty.
+    """
     batch: list[_T] = []
     total = 0
     for element in elements:
         weight = size(element)
-        if batch and total + weight > FRAME_TARGET:
+        if batch and (total + weight > FRAME_TARGET or len(batch) == FRAME_ELEMENTS):
             yield batch
             batch, total = [], 0
         batch.append(element)

@@ -76,6 +76,8 @@ state_dir = "schedulerd"
 [api]
 listen = "127.0.0.1:{self._ports[0]}"
 socket = ""
+[clock]
+sync_wait_seconds = 0
 [results]
 listen = "tcp://127.0.0.1:{self._ports[1]}"
 advertise = "127.0.0.1:{self._ports[1]}"
