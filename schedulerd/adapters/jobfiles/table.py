@@ -44,9 +44,7 @@ class Table:
     calendars: dict[str, Parts | None] = field(default_factory=dict)  # None: one that is faulty
     _calendar_places: dict[str, str] = field(default_factory=dict)
     _characters: int = 0
-    _places: dict[str, Origin] = field(
-        default_factory=dict
-    )  # name -> where it is defined, also if it is faulty
+    _faulty: dict[str, Origin] = field(default_factory=dict)  # names of jobs without a definition
 
     def read(self, found: Sequence[Found], settings: Layer | None, known: Known | None = None) -> None:
         """Add the jobs of these files; defaults come before the jobs they are for."""
@@ -54,7 +52,7 @@ class Table:
         self._found.update((file.file, file) for file in found)
         answers = read_all(self._requests(found, settings, readable), known)
         for file, jobs in zip(readable, answers, strict=True):
-            self._add_jobs(file, jobs)
+            self._add_jobs(file, jobs.found, jobs.by_name)
 
     def all_pools(self) -> tuple[Pool, ...]:
         """By name."""
@@ -83,7 +81,7 @@ class Table:
         """Add the calendars of these files: jobs of any file may name them, so they come before all jobs."""
         for file in found:
             text = "" if file.is_defaults else read_text(file)
-            if isinstance(text, Unread) or not _MENTIONS.search(text):
+            if isinstance(text, Unread) or "calendar" not in text or not _MENTIONS.search(text):
                 continue
             source = parse_text(text, file.file)
             if isinstance(source, Source) and "calendar" in source.data:
@@ -175,8 +173,8 @@ class Table:
             self.lines.append(line_of(fault, source, ()))
         return True
 
-    def _add_jobs(self, file: Found, jobs: FileJobs) -> None:
-        """Put a file's jobs into the table, unless their names are taken."""
+    def _add_jobs(self, file: Found, jobs: FileJobs, by_name: Mapping[str, Definition]) -> None:
+        """Put a file's jobs, also `by_name`, into the table, unless their names are taken."""
         self.lines.extend(jobs.lines)
         for pool in jobs.pools:
             first_pool = self._pools.setdefault(pool.name, pool)
@@ -186,21 +184,31 @@ class Table:
                     f"pool.{pool.name}: pool {pool.name} stands here and at {place}, expected each name once"
                 )
                 self.lines.append(Line(pool.file, pool.line, pool.column, text))
-        doubles: dict[str, Origin] = {}
-        for definition in jobs.definitions:
-            name, origin = definition.job.name, definition.origin
-            first = self._places.setdefault(name, origin)
-            if first is origin or first == origin:
-                self.definitions[name] = definition
-            else:
-                doubles[name] = first
-        for name, line in jobs.faulty.items():
-            origin = Origin(file=file.file, line=line)
-            first = self._places.setdefault(name, origin)
-            if first != origin:
-                doubles[name] = first
+        faulty = {name: Origin(file=file.file, line=line) for name, line in jobs.faulty.items()}
+        doubles = self._doubles(by_name, faulty) if self._is_any_known(by_name, faulty) else {}
         if doubles:
+            by_name = {name: found for name, found in by_name.items() if name not in doubles}
+            faulty = {name: found for name, found in faulty.items() if name not in doubles}
             self._add_doubles(file, doubles)
+        self.definitions.update(by_name)
+        self._faulty.update(faulty)
+
+    def _is_any_known(self, *names: Mapping[str, object]) -> bool:
+        """Whether the table has one of these names; looks at none of them singly, since there may be very many."""
+        return not all(
+            known.keys().isdisjoint(some) for known in (self.definitions, self._faulty) for some in names
+        )
+
+    def _doubles(self, by_name: Mapping[str, Definition], faulty: Mapping[str, Origin]) -> dict[str, Origin]:
+        """Which of these names stand somewhere else already, and where."""
+        doubles: dict[str, Origin] = {}
+        places = {**{name: found.origin for name, found in by_name.items()}, **faulty}
+        for name, origin in places.items():
+            known = self.definitions.get(name)
+            first = self._faulty.get(name) if known is None else known.origin
+            if first is not None and first != origin:
+                doubles[name] = first
+        return doubles
 
     def _pool_line(self, definition: Definition, pool: str, text: str) -> Line:
         """A fault in the `pools` of a job, which may stand in defaults; the text is read once more, for its place."""
