@@ -44,18 +44,32 @@ def able_workers(state: State, requires: tuple[str, ...]) -> list[Worker]:
     return able
 
 
-def pick(able: list[Worker], turn: str, avoid: str) -> Worker | None:
-    """The next worker after `turn` (an id) that has a free slot; `avoid` only when no other has one."""
-    if not able:
-        return None
-    start = bisect_right(able, turn, key=lambda worker: worker.id)
-    second: Worker | None = None
-    for worker in (*able[start:], *able[:start]) if start else able:
-        if worker.free > 0:
-            if worker.id != avoid:
-                return worker
-            second = worker
-    return second
+class Rotation:
+    """Round-robin over able workers: who is next, from the one after `turn` (an id) on, as long as slots are free."""
+
+    __slots__ = ("_place", "_ring")
+
+    def __init__(self, able: list[Worker], turn: str) -> None:
+        start = bisect_right(able, turn, key=lambda worker: worker.id)
+        self._ring = [*able[start:], *able[:start]]
+        self._place = 0
+
+    def pick(self, avoid: str) -> Worker | None:
+        """The next worker that has a free slot; the one with the id `avoid` only when no other has one."""
+        ring, place = self._ring, self._place
+        second = -1
+        for _ in ring:
+            worker = ring[place]
+            here, place = place, (place + 1) % len(ring)
+            if worker.slots > len(worker.attempts):
+                if worker.id != avoid:
+                    self._place = place
+                    return worker
+                second = here
+        if second < 0:
+            return None
+        self._place = (second + 1) % len(ring)
+        return ring[second]
 
 
 def place(state: State, now: Moment, draft: Draft) -> None:
@@ -153,8 +167,10 @@ def _place_any(state: State, run: Run, able: list[Worker], most: int, now: Momen
     entry = state.jobs.get(run.job.name)
     turn = (entry.turn if entry is not None else "") or _first_turn(run.job.name, able)
     given = 0
-    while run.pending and given < most and state.has_room(run.job.pools):
-        worker = pick(able, turn, run.pending[0].avoid)
+    rotation = Rotation(able, turn)
+    pools = run.job.pools
+    while run.pending and given < most and (not pools or state.has_room(pools)):
+        worker = rotation.pick(run.pending[0].avoid)
         if worker is None:
             break
         attempts.assign(state, run, run.pending.popleft(), worker, now, draft)

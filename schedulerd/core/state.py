@@ -5,8 +5,9 @@ Every dict keeps insertion order and nothing iterates a set, so that a replay do
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from schedulerd.core.trigger import FireTime, next_fire
 from schedulerd.model.job import Definition, Every, Job, Pool
@@ -17,8 +18,7 @@ from schedulerd.protocol.timing import Timing
 Lane = tuple[tuple[str, ...], tuple[str, ...]]  # what runs require and the pools they are in
 
 
-@dataclass(slots=True, eq=False)
-class JobEntry:
+class JobEntry(Struct, eq=False):
     """A job of the table and where its time stands."""
 
     definition: Definition
@@ -54,8 +54,7 @@ class JobEntry:
         return isinstance(trigger, Every) and trigger.is_from_end
 
 
-@dataclass(slots=True, eq=False)
-class Subtask:
+class Subtask(Struct, eq=False):
     """A part of an open run."""
 
     index: int
@@ -72,8 +71,7 @@ class Subtask:
     is_fresh: bool = True  # not handed out since: waiting for a slot or a place in a pool does not count
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(Struct, eq=False):
     """A run that is not final."""
 
     id: str
@@ -130,8 +128,7 @@ class Run:
         return bool(self.pending or self.pinned)
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
+class Attempt(Struct, eq=False):
     """A handing of a subtask to a worker that has not ended."""
 
     id: str
@@ -146,12 +143,12 @@ class Attempt:
     resend_at: float = 0.0  # mono
     expires_at: float = 0.0  # mono, on our side: after it the worker can no longer start it
     is_accepted: bool = False
+    digest: int = 0  # of its id; 0 until it is accepted
     # On the worker's clock: an inventory taken later that lacks it is the last word. None: not known after a rebuild.
     expiry_clock_ms: int | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Worker:
+class Worker(Struct, eq=False):
     """A worker as discovery, inventories and heartbeats tell of it."""
 
     address: str  # key of its link
@@ -187,8 +184,7 @@ class Worker:
         return self.slots - len(self.attempts)
 
 
-@dataclass(slots=True, eq=False)
-class State:
+class State(Struct, eq=False):
     """Everything the leader knows; `awake` is its own clock that stands still while it is stalled."""
 
     epoch: int
