@@ -72,7 +72,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "sqlite":
         url = f"sqlite://{tmp_path}/ledger.db"
     else:
-        url = request.getfixturevalue("postgres").database()
+        url = request.getfixturevalue("postgres").schema()
     return Place(open=lambda: open_ledger(url), reader=lambda: open_reader(url))
 
 

@@ -96,6 +96,12 @@ class PostgresServer:
         self.sql(f"CREATE DATABASE {name} OWNER {ROLE}")
         return self.url(name)
 
+    def schema(self) -> str:
+        """URL of a new, empty schema that the role owns: as good as a database of its own, and a tenth of its cost."""
+        name = f"ledger_{os.getpid()}_{next(self._numbers)}"
+        self.sql(f"CREATE SCHEMA {name} AUTHORIZATION {ROLE}")
+        return f"{self.url('postgres')}?options=-csearch_path%3D{name}"
+
     def url(self, name: str, port: int | None = None, role: str = ROLE) -> str:
         """URL of a database, password included, of another port if one is named."""
         return f"postgresql://{role}:{PASSWORD}@127.0.0.1:{port or self.port}/{name}"

@@ -11,10 +11,12 @@ from schedulerd.errors import LedgerError
 
 LOCK = 0x53434844  # "SCHD"
 
-_OTHERS = """
+# One statement, so that what another opener has just migrated is seen as a whole.
+_WHOSE = """
+SELECT current_schema()::text, current_setting('server_encoding'), to_regclass('schedulerd_ledger') IS NOT NULL, (
 SELECT count(*) FROM pg_class AS c WHERE c.relnamespace = current_schema()::regnamespace
 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT EXISTS (
-    SELECT 1 FROM pg_depend AS d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')
+    SELECT 1 FROM pg_depend AS d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'))
 """
 
 
@@ -51,16 +53,12 @@ def version(connection: PostgresConnection) -> int:
     """How many migrations the database has had; 0 for an empty one. Raises LedgerError for one of others or newer."""
     shown = connection.server.shown
     with connection.server.translated("opening the ledger"):
-        schema, encoding, is_ours = connection.execute(
-            "SELECT current_schema()::text, current_setting('server_encoding'),"
-            " to_regclass('schedulerd_ledger') IS NOT NULL"
-        ).fetchone()
+        schema, encoding, is_ours, others = connection.execute(_WHOSE).fetchone()
         if schema is None:
             raise LedgerError(f"{shown}: the search_path names no schema of it; nothing was opened")
         if encoding != "UTF8":
             raise LedgerError(f"{shown}: has the encoding {encoding}, expected UTF8; nothing was opened")
         if not is_ours:
-            (others,) = connection.execute(_OTHERS).fetchone()
             if others:
                 raise LedgerError(
                     f'{shown}: its schema "{schema}" has {others} tables, but they are not a ledger of schedulerd; '
