@@ -14,7 +14,7 @@ def open_ledger(url: str) -> Ledger:
     Raises SettingsError for a URL that names no ledger, LedgerError when it cannot be opened.
     """
     if is_postgres(url):
-        _require_psycopg()
+        require_psycopg()
         from schedulerd.adapters.ledger.postgres import PostgresLedger
 
         return PostgresLedger(url)
@@ -24,7 +24,7 @@ def open_ledger(url: str) -> Ledger:
 def open_reader(url: str) -> LedgerReader:
     """A reading side of its own, for one thread at a time. Raises as `open_ledger`; creates nothing."""
     if is_postgres(url):
-        _require_psycopg()
+        require_psycopg()
         from schedulerd.adapters.ledger.postgres_reader import PostgresReader
 
         return PostgresReader(url)
@@ -47,7 +47,7 @@ def sqlite_path(url: str) -> Path:
     )
 
 
-def _require_psycopg() -> None:
+def require_psycopg() -> None:
     """psycopg is an extra: a host that keeps its ledger in a file does without, hence the imports above."""
     try:
         import psycopg  # noqa: F401
@@ -55,3 +55,11 @@ def _require_psycopg() -> None:
         raise SettingsError(
             f"[ledger] url: a PostgreSQL ledger needs psycopg ({error}); install schedulerd[postgres]"
         ) from error
+
+
+def require_nobody_leads(url: str) -> None:
+    """Raise LedgerError when a leader is connected for this PostgreSQL ledger at the moment."""
+    require_psycopg()
+    from schedulerd.adapters.ledger.postgres_whole import require_nobody_leads as require
+
+    require(url)

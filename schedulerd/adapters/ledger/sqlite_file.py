@@ -43,7 +43,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """
     if not path.parent.is_dir():
         raise LedgerError(f"{path}: there is no directory {path.parent}; create it, the ledger is not opened")
-    _create(path)
+    create(path)
     connection = _connect(path, f"file:{_quoted(path)}?mode=rw")
     try:
         with translated(path, "opening the ledger"):
@@ -79,7 +79,7 @@ def tidy(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
-def _create(path: Path) -> None:
+def create(path: Path) -> None:
     """Make an empty file that others cannot read, since output may be private; SQLite's own files follow its mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640))
