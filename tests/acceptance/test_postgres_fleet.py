@@ -31,8 +31,9 @@ class PostgresFleet(Fleet):
 
 @pytest.fixture
 def fleet(tmp_path: Path, own_postgres: PostgresServer) -> Iterator[PostgresFleet]:
-    with PostgresFleet(tmp_path, None, "pg", ONE_HOST, listed=("a", "b")) as fleet:
+    with PostgresFleet(tmp_path, None, "pg", listed=("a", "b")) as fleet:
         fleet.url = own_postgres.database()
+        fleet.of_scheduler = ONE_HOST
         yield fleet
 
 

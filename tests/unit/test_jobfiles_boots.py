@@ -22,10 +22,9 @@ def test_reboot_is_refused_where_the_leader_may_change_hosts(
     assert load_table(tmp_path).definitions[0].job.trigger.is_at_boot  # type: ignore[union-attr]
     with pytest.raises(JobFileError) as refused:
         load_table(tmp_path, has_boots=False)
-    assert refused.value.faults == [
-        f'a.toml:{place}: "@reboot" goes with a SQLite ledger only: with PostgreSQL any of several hosts may lead, and'
-        " each boots by itself; expected a time of the clock; the table in force stays"
-    ]
+    (fault,) = refused.value.faults
+    assert fault.startswith(f'a.toml:{place}: "@reboot" goes with a SQLite ledger only: with PostgreSQL')
+    assert fault.endswith("expected a time of the clock; the table in force stays")
 
 
 def test_other_schedules_go_with_any_ledger(tmp_path: Path) -> None:
