@@ -35,6 +35,7 @@ class PostgresServer:
         self._user = _unprivileged() if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(self._home, self._user.pw_uid, self._user.pw_gid)
+            self._make_reachable()
 
     def __enter__(self) -> Self:
         password = self._home / "password"
@@ -149,6 +150,17 @@ class PostgresServer:
                 stderr=subprocess.STDOUT,
                 **self._as_user(),
             )
+
+    def _make_reachable(self) -> None:
+        """A copy of the programs, when they were fetched to where only root may go."""
+        try:
+            subprocess.run(
+                [self._binaries / "postgres", "--version"], capture_output=True, check=True, **self._as_user()
+            )
+        except (OSError, subprocess.CalledProcessError):
+            usr = self._binaries.parents[3]
+            shutil.copytree(usr, self._home / "usr", symlinks=True)
+            self._binaries = self._home / "usr" / self._binaries.relative_to(usr)
 
     def _has_ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
