@@ -15,6 +15,7 @@ from schedulerd.errors import CommandError, SchedulerdError, SettingsError
 from schedulerd.hostkit import memory, notify
 from schedulerd.hostkit.logs import start_logging
 from schedulerd.hostkit.settings import SchedulerdSettings, load_schedulerd
+from schedulerd.ledger_commands import ledger
 from schedulerd.service import Service
 
 DEFAULT_CONFIG = Path("/etc/schedulerd/schedulerd.toml")
@@ -51,6 +52,7 @@ def main(context: click.Context, config: Path) -> None:
 
 
 main.add_command(dev)
+main.add_command(ledger)
 
 
 def _serve(config: Path, service: Service) -> None:

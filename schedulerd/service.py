@@ -31,7 +31,7 @@ from schedulerd.errors import CommandError, JobFileError, SettingsError
 from schedulerd.hostkit import clock
 from schedulerd.hostkit.consul_client import ConsulClient
 from schedulerd.hostkit.settings import SchedulerdSettings
-from schedulerd.model.job import At, Definition
+from schedulerd.model.job import At, Cron, Definition
 from schedulerd.protocol.api_types import ReloadAnswer
 
 VERSION = version("schedulerd")
@@ -54,11 +54,11 @@ class Service:
         self._discovery_error = ""
         self._metrics = Metrics()
         self._inbox = Inbox()
-        # the ledger has a lock of its own: another state directory may name the same file
+        # a ledger file has a lock of its own: another state directory may name the same file
         ledger = settings.ledger.path
         self._elections = (
             FileElection(settings.state_dir),
-            FileElection(ledger.parent, f"{ledger.name}.lock"),
+            *([FileElection(ledger.parent, f"{ledger.name}.lock")] if ledger is not None else []),
         )
         self._trust = ClockTrust(settings.clock_wait)
         self._table_waits = False  # the job files change what must wait until the clock is believed
@@ -148,6 +148,9 @@ class Service:
     def ask(self, request: rq.Request, timeout: float) -> object:
         """See api/door.py."""
         if isinstance(request, rq.PutJob):
+            trigger = request.definition.job.trigger
+            if isinstance(trigger, Cron) and trigger.is_at_boot and not self._has_boots():
+                raise CommandError("invalid", f"schedule: {jobfiles.NO_BOOTS}")
             filled = self._filled([request.definition])
             request = structs.replace(request, filled=tuple(instant for _, instant in filled))
         if isinstance(request, rq.TriggerJob):
@@ -170,7 +173,9 @@ class Service:
     def reload(self, timeout: float) -> ReloadAnswer:
         """See api/door.py. A faulty table changes nothing and is answered with every fault."""
         try:
-            table = jobfiles.load_table(self.settings.jobs_dir, self.settings.defaults, self._known)
+            table = jobfiles.load_table(
+                self.settings.jobs_dir, self.settings.defaults, self._known, has_boots=self._has_boots()
+            )
             filled = tuple(self._filled(table.definitions))
             order = rq.ReplaceTable(definitions=table.definitions, pools=table.pools, filled=filled)
             answer = self._inbox.ask(order, timeout)
@@ -275,6 +280,10 @@ class Service:
         for fault in faults:
             log.error("%s", fault)
         return ReloadAnswer(faults=list(faults))
+
+    def _has_boots(self) -> bool:
+        """`@reboot` has a meaning: the ledger, and so the leader, stays on one host."""
+        return self.settings.ledger.path is not None
 
     def _manual_run(self, job: str, key: str) -> str | None:
         """The run that this key made before, also before a restart."""

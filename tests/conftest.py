@@ -1,4 +1,4 @@
-"""What all tests share: a real Consul, and an environment that does not reach into them."""
+"""What all tests share: a real Consul, a real PostgreSQL, and an environment that does not reach into them."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,8 @@ from hypothesis import settings
 from support.consul_agent import ConsulAgent
 from support.consul_binary import NoConsul, consul_binary
 from support.daemons import clean_environment
+from support.postgres_binaries import NoPostgres, postgres_binaries
+from support.postgres_server import PostgresServer
 
 settings.register_profile(
     "house", deadline=None, print_blob=True
@@ -57,3 +59,26 @@ def own_consul(consul_program: Path, tmp_path: Path) -> Iterator[ConsulAgent]:
     """An agent of the test's own, which it may stop and start."""
     with ConsulAgent(consul_program, tmp_path) as agent:
         yield agent
+
+
+@pytest.fixture(scope="session")
+def postgres_programs() -> Path:
+    """Where PostgreSQL's server is; without one the tests fail with the line that says how to get it."""
+    try:
+        return postgres_binaries()
+    except NoPostgres as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_programs: Path) -> Iterator[PostgresServer]:
+    """One server for all tests that leave it running; each takes a database of its own."""
+    with PostgresServer(postgres_programs) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(postgres_programs: Path) -> Iterator[PostgresServer]:
+    """A server of the test's own, which it may stop and start."""
+    with PostgresServer(postgres_programs) as server:
+        yield server

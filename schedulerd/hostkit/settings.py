@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -24,6 +25,8 @@ from schedulerd.protocol.timing import Timing
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}(=[^\s,=]{0,190})?")
 MAX_SLOTS = 10_000
+_USER = re.compile(r"//[^/]*@")  # who and a password, in a URL that is wrong
+POSTGRES = ("postgresql://", "postgres://")
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True):
@@ -45,8 +48,12 @@ class ResultsSettings(Struct, frozen=True, kw_only=True):
 class LedgerSettings(Struct, frozen=True, kw_only=True):
     """[ledger]: where the record is kept."""
 
-    url: str
-    path: Path  # of the SQLite file that the URL names
+    url: str  # of PostgreSQL with the parameter password_file, if there is one
+    path: Path | None  # of the SQLite file that the URL names; None = PostgreSQL
+
+    def __repr__(self) -> str:
+        """Without the URL, which may hold a password."""
+        return f"LedgerSettings(path={self.path!r})"
 
 
 class ConsulSettings(Struct, frozen=True, kw_only=True):
@@ -193,11 +200,21 @@ def _labels(source: Source) -> tuple[str, ...]:
 
 def _ledger(source: Source, state_dir: Path) -> LedgerSettings:
     url = source.text("ledger", "url", f"sqlite://{state_dir}/ledger.db")
+    password_file = source.optional_path("ledger", "password_file", "")
+    if url.startswith(POSTGRES):
+        if password_file is not None:
+            joint = "&" if "?" in url else "?"
+            url = f"{url}{joint}password_file={quote(str(password_file))}"
+        return LedgerSettings(url=url, path=None)
     scheme, _, rest = url.partition("://")
-    if scheme in ("postgresql", "postgres"):
-        source.fault("ledger", "url", "a PostgreSQL ledger is not supported yet; use sqlite:///PATH")
-    elif scheme != "sqlite" or not rest.startswith("/") or rest.endswith("/"):
-        source.fault("ledger", "url", f'"{url}" is not of the form sqlite:///ABSOLUTE/PATH')
+    if scheme != "sqlite" or not rest.startswith("/") or rest.endswith("/"):
+        source.fault(
+            "ledger",
+            "url",
+            f'"{_USER.sub("//***@", url)}" is not of the form sqlite:///ABSOLUTE/PATH or postgresql://USER@HOST/DATABASE',
+        )
+    if password_file is not None:
+        source.fault("ledger", "password_file", "a SQLite ledger has no password; it is for postgresql://")
     return LedgerSettings(url=url, path=Path("/" + rest.lstrip("/")))
 
 

@@ -36,6 +36,7 @@ class Fleet:
         self._extra = extra
         self._env = env
         self._listed = dict(zip(listed, free_ports(len(listed)), strict=True))
+        self.of_scheduler = ""  # goes to the end of schedulerd's settings alone
         self.place = place
         self.jobs = place / "jobs.d"
         self.jobs.mkdir(parents=True, exist_ok=True)
@@ -85,6 +86,7 @@ advertise = "127.0.0.1:{self._ports[1]}"
 url = "{self.ledger}"
 {self._discovery()}
 {self._extra}
+{self.of_scheduler}
 """
         )
         (self.place / "schedulerd").mkdir(exist_ok=True)

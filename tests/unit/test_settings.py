@@ -296,14 +296,16 @@ def test_every_interface_needs_an_address_for_others(tmp_path: Path):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://db/x", "a PostgreSQL ledger is not supported yet; use sqlite:///PATH"),
+        ("postgre://ann:s3cret@db/x", '"postgre://***@db/x" is not of the form sqlite:///ABSOLUTE/PATH'),
         ("sqlite://relative.db", '"sqlite://relative.db" is not of the form sqlite:///ABSOLUTE/PATH'),
         ("mysql:///x", '"mysql:///x" is not of the form sqlite:///ABSOLUTE/PATH'),
         ("sqlite:///dir/", '"sqlite:///dir/" is not of the form sqlite:///ABSOLUTE/PATH'),
     ],
 )
-def test_a_ledger_that_is_not_there_yet_is_refused(url: str, said: str, tmp_path: Path):
-    assert faults(f'[ledger]\nurl = "{url}"', tmp_path) == [f"s.toml:2:1: ledger.url: {said}"]
+def test_a_url_that_names_no_ledger_is_refused(url: str, said: str, tmp_path: Path):
+    assert faults(f'[ledger]\nurl = "{url}"', tmp_path) == [
+        f"s.toml:2:1: ledger.url: {said} or postgresql://USER@HOST/DATABASE"
+    ]
 
 
 def test_election_by_consul_is_refused_until_it_is_there(tmp_path: Path):
@@ -358,3 +360,22 @@ def test_a_broken_pair_of_terms_is_said_at_the_one_that_was_set(tmp_path: Path):
             "a suspect worker keeps its work for a while"
         )
     ]
+
+
+def test_a_postgresql_ledger_has_no_file_and_may_have_its_password_in_one(tmp_path: Path):
+    file = tmp_path / "schedulerd.toml"
+    file.write_text('[ledger]\nurl = "postgresql://schedulerd@db/ledger"\npassword_file = "the password"\n')
+    ledger = load_schedulerd(file, {}).ledger
+    assert ledger.path is None
+    assert ledger.url == f"postgresql://schedulerd@db/ledger?password_file={tmp_path}/the%20password"
+    file.write_text(
+        '[ledger]\nurl = "postgresql://u:s3cret@db/ledger?sslmode=require"\npassword_file = "/p"\n'
+    )
+    ledger = load_schedulerd(file, {}).ledger
+    assert ledger.url == "postgresql://u:s3cret@db/ledger?sslmode=require&password_file=/p"
+    assert "s3cret" not in repr(ledger)
+    file.write_text('[ledger]\npassword_file = "/p"\n')
+    with pytest.raises(
+        SettingsError, match=r"toml:2:1: ledger.password_file: a SQLite ledger has no password"
+    ):
+        load_schedulerd(file, {})

@@ -27,8 +27,13 @@ from schedulerd.adapters.jobfiles.reading import (
 )
 from schedulerd.adapters.jobfiles.toml_text import Path
 from schedulerd.adapters.jobfiles.values import NAME_RULE
-from schedulerd.model.job import Definition, Origin, Pool
+from schedulerd.model.job import Cron, Definition, Origin, Pool
 from schedulerd.protocol.ids import JOB_NAME
+
+NO_BOOTS = (
+    '"@reboot" goes with a SQLite ledger only: with PostgreSQL any of several hosts may lead, and each boots'
+    " by itself; expected a time of the clock"
+)
 
 
 @dataclass(kw_only=True)
@@ -75,7 +80,14 @@ class Table:
                 if name not in known:
                     near = did_you_mean(name, known) or ","
                     text = f"{shown(name)} is unknown{near} expected a pool that has its [pool.NAME]"
-                    self.lines.append(self._pool_line(definition, name, text))
+                    self.lines.append(self._line(definition, "pools", name, text))
+
+    def refuse_boots(self) -> None:
+        """When all files were read: `@reboot` asks for a leader that stays on its host."""
+        for definition in self.definitions.values():
+            trigger = definition.job.trigger
+            if isinstance(trigger, Cron) and trigger.is_at_boot:
+                self.lines.append(self._line(definition, "schedule", "@reboot", NO_BOOTS))
 
     def read_calendars(self, found: Sequence[Found]) -> None:
         """Add the calendars of these files: jobs of any file may name them, so they come before all jobs."""
@@ -210,22 +222,26 @@ class Table:
                 doubles[name] = first
         return doubles
 
-    def _pool_line(self, definition: Definition, pool: str, text: str) -> Line:
-        """A fault in the `pools` of a job, which may stand in defaults; the text is read once more, for its place."""
+    def _line(self, definition: Definition, key: str, value: str, text: str) -> Line:
+        """A fault in one of a job's lists, which may stand in defaults; the text is read once more, for its place."""
         name = definition.job.name
         prefix: Path = ("job", name)
-        file, place = definition.origin.file, definition.source.get("pools")
+        file, place = definition.origin.file, definition.source.get(key)
         if place is not None:
             text, prefix = f"{text} (for job {name})", ()
             file = place.rpartition(":")[0]
         if place == SETTINGS:
-            return Line(SETTINGS, 0, 0, f"pools: {text}")
+            return Line(SETTINGS, 0, 0, f"{key}: {text}")
         content = read_text(self._found[file])
         source: Source | Unread = content if isinstance(content, Unread) else parse_text(content, file)
         if isinstance(source, Unread):
             return unread_line(source)
         table = source.data["job"][name] if prefix else source.data
-        return line_of(Fault(path=("pools", table["pools"].index(pool)), text=text), source, prefix)
+        found = table[key]
+        if not isinstance(found, list):
+            return line_of(Fault(path=(key,), text=text), source, prefix)
+        words = [word.strip().lower() if key == "schedule" else word for word in found]
+        return line_of(Fault(path=(key, words.index(value)), text=text), source, prefix)
 
     def _add_doubles(self, file: Found, doubles: Mapping[str, Origin]) -> None:
         """Names that another file has too; the text is read once more, for their places."""

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from schedulerd.adapters.ledger.batch import Batch, Numbers
+from schedulerd.adapters.ledger.load import gather_input, load
+from schedulerd.adapters.ledger.records import write_records
 from schedulerd.adapters.ledger.rows import micros
-from schedulerd.adapters.ledger.sqlite_batch import Batch, Numbers
-from schedulerd.adapters.ledger.sqlite_file import open_writer, translated
-from schedulerd.adapters.ledger.sqlite_load import gather_input, load
-from schedulerd.adapters.ledger.sqlite_records import write_records
-from schedulerd.adapters.ledger.sqlite_upkeep import Upkeep
+from schedulerd.adapters.ledger.sqlite_file import open_writer, tidy, translated
+from schedulerd.adapters.ledger.upkeep import Upkeep
 from schedulerd.core.effects import Record
 from schedulerd.errors import LedgerError, StaleEpoch
 from schedulerd.model.run import OpenWork
@@ -76,7 +76,7 @@ class SqliteLedger:
             is_more = self._upkeep.sweep(now)
         self._numbers.definitions.clear()
         with translated(self._path, "housekeeping"):
-            self._upkeep.tidy()
+            tidy(self._connection)
         return is_more
 
     def close(self) -> None:

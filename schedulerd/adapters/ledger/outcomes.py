@@ -6,8 +6,8 @@ takeover, repeated, late, unknown) it looks first.
 
 from typing import Any
 
+from schedulerd.adapters.ledger.batch import Batch, Key
 from schedulerd.adapters.ledger.rows import micros
-from schedulerd.adapters.ledger.sqlite_batch import Batch, Key
 from schedulerd.core.effects import RecordLateResults, RecordOutcomes, RecordStarted
 from schedulerd.model.run import AttemptState
 from schedulerd.protocol.ids import split_attempt_id
@@ -30,7 +30,10 @@ SELECT o.state FROM attempts AS a
 LEFT JOIN outcomes AS o ON o.run = a.run AND o.subtask = a.subtask AND o.number = a.number
 WHERE a.run = ? AND a.subtask = ? AND a.number = ?
 """
-_OUTPUT = "INSERT INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
+_OUTPUT = """
+INSERT INTO outputs (n, stdout_head, stdout_tail, stdout_dropped, stderr_head, stderr_tail, stderr_dropped)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
 
 # A worker's own word replaces "nobody knows"; these two say no more than that.
 _NO_WORD = ("lost", "unstarted")

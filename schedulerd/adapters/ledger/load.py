@@ -1,10 +1,13 @@
 """What a new leader reads: open work and the job table; and what a gather step gets. Reads only."""
 
-import sqlite3
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
+from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.rows import decoded, instant, instant_or_none
 from schedulerd.errors import LedgerError
 from schedulerd.model.job import Definition, Pool
@@ -41,8 +44,10 @@ FROM jobs LEFT JOIN pauses ON pauses.job = jobs.name ORDER BY name
 """
 _POOLS = "SELECT name, max, is_retired FROM pools ORDER BY name"
 _REMOVED = """
-SELECT DISTINCT job, (SELECT last FROM slots WHERE slots.job = definitions.job ORDER BY first DESC LIMIT 1) AS mark
-FROM definitions WHERE job NOT IN (SELECT name FROM jobs) AND mark IS NOT NULL
+SELECT job, mark FROM (
+    SELECT job, (SELECT last FROM slots WHERE slots.job = gone.job ORDER BY first DESC LIMIT 1) AS mark
+    FROM (SELECT DISTINCT job FROM definitions WHERE job NOT IN (SELECT name FROM jobs)) AS gone) AS marked
+WHERE mark IS NOT NULL
 """
 _RUNS = """
 SELECT n, id, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent, state, started_at,
@@ -50,22 +55,33 @@ SELECT n, id, job, version, cause, fire_time, has_slot, created_at, nominal, env
 FROM runs WHERE finished_at IS NULL ORDER BY n
 """
 _BACKFILLS = "SELECT job, max_parallel FROM backfills"
-_SUBTASKS = "SELECT idx, item, state, pinned FROM subtasks WHERE run = ? ORDER BY idx"
+# CROSS JOIN: SQLite then begins with the open runs, which are few, whatever its statistics say
+_SUBTASKS = """
+SELECT s.run, s.idx, s.item, s.state, s.pinned FROM runs CROSS JOIN subtasks AS s
+WHERE runs.finished_at IS NULL AND s.run = runs.n ORDER BY s.run, s.idx
+"""
 _ATTEMPTS = """
-SELECT subtask, number, worker, worker_name, nonce, epoch, fence, assigned_at, state, started_at
-FROM attempts_now WHERE run = ? ORDER BY subtask, number
+SELECT a.run, a.subtask, a.number, a.worker, a.worker_name, a.nonce, a.epoch, a.fence, a.assigned_at, a.state,
+    a.started_at
+FROM runs CROSS JOIN attempts_now AS a
+WHERE runs.finished_at IS NULL AND a.run = runs.n ORDER BY a.run, a.subtask, a.number
 """
 _OPEN_STATES = {state.value: state for state in AttemptState if not state.is_final}
 _SUBTASK_STATES = {state.value: state for state in SubtaskState}
 
 
-def load(connection: sqlite3.Connection) -> OpenWork:
+def load(connection: Connection) -> OpenWork:
     """Everything that is not final and the job table; the caller holds a transaction around it."""
     definitions = _definitions(connection)
     (next_fence,) = connection.execute("SELECT next_fence FROM leadership").fetchone()
+    subtasks = _ByRun(iter(connection.execute(_SUBTASKS)))
+    attempts = _ByRun(iter(connection.execute(_ATTEMPTS)))
     return OpenWork(
         jobs=tuple(_job(row, definitions) for row in connection.execute(_JOBS)),
-        runs=tuple(_run(connection, row, definitions) for row in connection.execute(_RUNS).fetchall()),
+        runs=tuple(
+            _run(row, definitions, subtasks.of(row[0]), attempts.of(row[0]))
+            for row in connection.execute(_RUNS)
+        ),
         next_fence=next_fence,
         backfills=tuple((job, width) for job, width in connection.execute(_BACKFILLS)),
         boots=tuple(connection.execute("SELECT job, boot FROM host_boots ORDER BY job")),
@@ -77,7 +93,23 @@ def load(connection: sqlite3.Connection) -> OpenWork:
     )
 
 
-def _definitions(connection: sqlite3.Connection) -> dict[tuple[str, str], Definition]:
+class _ByRun:
+    """Rows that begin with the number of their run and come in its order, handed out run by run."""
+
+    def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
+        self._groups = groupby(rows, key=itemgetter(0))
+        self._next = next(self._groups, None)
+
+    def of(self, run: int) -> Sequence[tuple[Any, ...]]:
+        """The rows of that run, without its number; runs are asked for in ascending order."""
+        if self._next is None or self._next[0] != run:
+            return ()
+        rows = [row[1:] for row in self._next[1]]
+        self._next = next(self._groups, None)
+        return rows
+
+
+def _definitions(connection: Connection) -> dict[tuple[str, str], Definition]:
     """Those of the table and of open runs, by job and version."""
     found: dict[tuple[str, str], Definition] = {}
     sharing = Sharing()
@@ -103,11 +135,12 @@ def _job(row: tuple[Any, ...], definitions: dict[tuple[str, str], Definition]) -
 
 
 def _run(
-    connection: sqlite3.Connection, row: tuple[Any, ...], definitions: dict[tuple[str, str], Definition]
+    row: tuple[Any, ...],
+    definitions: dict[tuple[str, str], Definition],
+    subtask_rows: Sequence[tuple[Any, ...]],
+    attempt_rows: Sequence[tuple[Any, ...]],
 ) -> OpenRun:
-    number, run, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent = row[
-        :12
-    ]
+    _, run, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent = row[:12]
     state, started_at, is_split, is_cancelled, cancel_reason = row[12:]
     new = NewRun(
         id=run,
@@ -123,10 +156,10 @@ def _run(
         parent=parent,
     )
     histories: dict[int, _History] = {}
-    attempts = _open_attempts(connection, number, run, histories)
+    attempts = _open_attempts(attempt_rows, run, histories)
     never = _History()
     subtasks = []
-    for index, item, subtask_state, pinned in connection.execute(_SUBTASKS, (number,)):
+    for index, item, subtask_state, pinned in subtask_rows:
         history = histories.get(index, never)
         subtasks.append(
             OpenSubtask(
@@ -176,11 +209,11 @@ class _History:
 
 
 def _open_attempts(
-    connection: sqlite3.Connection, run_number: int, run: str, histories: dict[int, _History]
+    rows: Sequence[tuple[Any, ...]], run: str, histories: dict[int, _History]
 ) -> list[OpenAttempt]:
     """The run's attempts that are not final; fills `histories` by subtask on the way."""
     attempts = []
-    for row in connection.execute(_ATTEMPTS, (run_number,)):
+    for row in rows:
         subtask, number, worker, name, nonce, epoch, fence, assigned_at, state, started_at = row
         history = histories.get(subtask)
         if history is None:
@@ -223,7 +256,7 @@ SELECT s.idx, s.item, s.state, e.exit_code, o.stdout_head, o.stdout_tail, o.stdo
 """
 
 
-def gather_input(connection: sqlite3.Connection, run: str, limit: int) -> tuple[bytes, int]:
+def gather_input(connection: Connection, run: str, limit: int) -> tuple[bytes, int]:
     """One JSON object a line for each ordinary subtask, from its newest attempt; see `Ledger.gather_input`."""
     found = connection.execute("SELECT n FROM runs WHERE id = ?", (run,)).fetchone()
     if found is None:

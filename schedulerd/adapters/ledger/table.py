@@ -2,8 +2,8 @@
 
 import msgspec
 
+from schedulerd.adapters.ledger.batch import Batch
 from schedulerd.adapters.ledger.rows import micros, micros_or_none
-from schedulerd.adapters.ledger.sqlite_batch import Batch
 from schedulerd.core.effects import (
     RecordAnchors,
     RecordBoots,
@@ -23,13 +23,15 @@ _AT_ONCE = 1000  # documents in memory at a time, of a table that may have 100,0
 # the same version may come from another line of its file: the newest origin is kept
 _DEFINE = """
 INSERT INTO definitions (job, version, document) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET document = excluded.document WHERE document <> excluded.document
+ON CONFLICT (job, version) DO UPDATE SET document = excluded.document
+WHERE definitions.document <> excluded.document
 """
 _ACCEPT = """
 INSERT INTO jobs (name, version, first_seen, counted_from, mark, anchor, runs) VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6)
-ON CONFLICT DO UPDATE SET version = excluded.version, anchor = excluded.anchor, runs = excluded.runs,
-    mark = max(mark, excluded.mark),
-    counted_from = CASE WHEN version = excluded.version THEN counted_from ELSE max(mark, excluded.mark) END
+ON CONFLICT (name) DO UPDATE SET version = excluded.version, anchor = excluded.anchor, runs = excluded.runs,
+    mark = CASE WHEN excluded.mark > jobs.mark THEN excluded.mark ELSE jobs.mark END,
+    counted_from = CASE WHEN jobs.version = excluded.version THEN jobs.counted_from
+        WHEN excluded.mark > jobs.mark THEN excluded.mark ELSE jobs.mark END
 """
 
 
@@ -73,7 +75,8 @@ def record_pause(batch: Batch, record: RecordPause) -> None:
     if found is None:
         raise LedgerContentError(f'job "{record.job}" is not in the accepted table and cannot be paused')
     batch.connection.execute(
-        "INSERT INTO pauses (job, paused_by, reason, since, until) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        "INSERT INTO pauses (job, paused_by, reason, since, until) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (job) DO UPDATE SET"
         " paused_by = excluded.paused_by, reason = excluded.reason, since = excluded.since, until = excluded.until",
         (record.job, pause.by, pause.reason, micros(pause.since), micros_or_none(pause.until)),
     )
@@ -98,7 +101,7 @@ def record_anchors(batch: Batch, record: RecordAnchors) -> None:
 def record_run_counts(batch: Batch, record: RecordRunCounts) -> None:
     """What `max_runs` has counted; a count never goes back but with a new definition."""
     batch.write(
-        "UPDATE jobs SET runs = max(runs, ?1) WHERE name = ?2",
+        "UPDATE jobs SET runs = ?1 WHERE name = ?2 AND runs < ?1",
         [(count, name) for name, count in record.counts],
     )
 
@@ -106,6 +109,6 @@ def record_run_counts(batch: Batch, record: RecordRunCounts) -> None:
 def record_boots(batch: Batch, record: RecordBoots) -> None:
     """The newest boot in which each job fired `@reboot`; kept when the job goes, so that it cannot fire again."""
     batch.write(
-        "INSERT INTO host_boots (job, boot) VALUES (?, ?) ON CONFLICT DO UPDATE SET boot = excluded.boot",
+        "INSERT INTO host_boots (job, boot) VALUES (?, ?) ON CONFLICT (job) DO UPDATE SET boot = excluded.boot",
         list(record.boots),
     )

@@ -3,12 +3,12 @@
 A range holds no fire times; the definition it names does. Reads only, in the caller's transaction.
 """
 
-import sqlite3
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.rows import instant, micros, text
 from schedulerd.core.trigger import FireTime, next_fire
 from schedulerd.model.job import Definition, Every, Job
@@ -25,7 +25,7 @@ WHERE s.job = ? AND s.first < ? ORDER BY s.first DESC LIMIT ?
 
 
 def slots_page(
-    connection: sqlite3.Connection, job: str, before: int | None, limit: int
+    connection: Connection, job: str, before: int | None, limit: int
 ) -> tuple[list[shapes.Slot], str | None]:
     """Up to `limit` slots of `job` earlier than `before` (microseconds), newest first, and the next cursor."""
     end = 1 << 62 if before is None else before
@@ -41,7 +41,7 @@ def slots_page(
 
 
 def _spread(
-    connection: sqlite3.Connection, job: str, row: tuple[Any, ...], end: int, limit: int
+    connection: Connection, job: str, row: tuple[Any, ...], end: int, limit: int
 ) -> list[tuple[int, shapes.Slot]]:
     """The newest `limit` slots of a row that are earlier than `end`, newest first."""
     first, last, count, reason, version, run, nominal = row

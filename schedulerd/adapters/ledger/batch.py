@@ -5,10 +5,10 @@ leader adds rows and every transaction checks the epoch, so what is remembered s
 forgotten.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.errors import LedgerContentError
 
 # Running totals of one run inside a batch: positions in the list `Batch.deltas` keeps.
@@ -20,8 +20,8 @@ _MOST_REMEMBERED = 200_000
 
 _FLUSH = """
 UPDATE runs SET total = total + ?1, running = running + ?2, succeeded = succeeded + ?3, failed = failed + ?4,
-    state = CASE WHEN ?5 AND state = 'pending' THEN 'running' ELSE state END,
-    is_split = is_split OR ?6,
+    state = CASE WHEN ?5 = 1 AND state = 'pending' THEN 'running' ELSE state END,
+    is_split = CASE WHEN ?6 = 1 THEN 1 ELSE is_split END,
     started_at = CASE WHEN finished_at IS NULL THEN coalesce(started_at, ?7) ELSE started_at END
 WHERE n = ?8
 """
@@ -30,8 +30,8 @@ INSERT INTO events (time, type, job, run, subtask, attempt, worker, epoch, detai
 """
 _RECOUNT = """
 UPDATE runs SET (total, running, succeeded, failed) = (
-    SELECT count(*), coalesce(sum(state = 'running'), 0), coalesce(sum(state = 'succeeded'), 0),
-        coalesce(sum(state IN ('failed', 'timeout', 'cancelled', 'lost')), 0)
+    SELECT count(*), count(*) FILTER (WHERE state = 'running'), count(*) FILTER (WHERE state = 'succeeded'),
+        count(*) FILTER (WHERE state IN ('failed', 'timeout', 'cancelled', 'lost'))
     FROM subtasks WHERE run = runs.n AND idx >= 0)
 WHERE n = ?
 """
@@ -40,7 +40,7 @@ WHERE n = ?
 class Numbers:
     """Row numbers the writer remembers between transactions."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.runs: dict[str, int] = {}  # open runs only
         self.open_attempts: dict[str, Key] = {}  # id -> key; not all that are open
@@ -51,7 +51,7 @@ class Numbers:
         self.forget()
 
     def forget(self) -> None:
-        """Start again from what the file says."""
+        """Start again from what the ledger says."""
         self.runs.clear()
         self.open_attempts.clear()
         self.boots.clear()
@@ -64,7 +64,7 @@ class Numbers:
 class Batch:
     """One transaction: looks up numbers and gathers each run's changes, so that its row is written once."""
 
-    def __init__(self, connection: sqlite3.Connection, numbers: Numbers, epoch: int) -> None:
+    def __init__(self, connection: Connection, numbers: Numbers, epoch: int) -> None:
         self.connection = connection
         self.numbers = numbers
         self.epoch = epoch
@@ -163,5 +163,5 @@ class Batch:
             self.write(_RECOUNT, [(run,) for run in self.recounts])
         if self.highest_fence:
             self.connection.execute(
-                "UPDATE leadership SET next_fence = max(next_fence, ?)", (self.highest_fence + 1,)
+                "UPDATE leadership SET next_fence = ?1 WHERE next_fence < ?1", (self.highest_fence + 1,)
             )

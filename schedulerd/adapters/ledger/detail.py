@@ -1,10 +1,10 @@
 """The inside of one run for the API: subtasks, attempts, output. Reads only, in the caller's transaction."""
 
-import sqlite3
 from typing import Any
 
 import msgspec
 
+from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.rows import decoded, text_or_none
 from schedulerd.protocol import api_types as shapes
 from schedulerd.protocol.ids import attempt_id
@@ -14,11 +14,19 @@ _ALL_TAILS = 1_000_000  # ... fewer when that would make more than this of one r
 _LEAST_TAIL = 80
 
 _SUBTASKS = "SELECT idx, item, state FROM subtasks WHERE run = ? ORDER BY idx < 0, idx"
-_ATTEMPTS = """
+
+
+def _last(column: str) -> str:
+    """SQL for the last ?2 bytes of a blob."""
+    size = f"length({column})"
+    return f"substr({column}, CASE WHEN {size} > ?2 THEN {size} - CAST(?2 AS integer) + 1 ELSE 1 END)"
+
+
+_ATTEMPTS = f"""
 SELECT a.subtask, a.number, a.worker_name, a.worker, a.epoch, a.state, a.reason, a.exit_code, a.started_at,
     a.finished_at, a.signal, a.detail, a.wall_ms, a.user_ms, a.system_ms, a.peak_bytes, a.output_bytes,
-    substr(o.stdout_head, -?2), substr(o.stdout_tail, -?2), o.stdout_dropped,
-    substr(o.stderr_head, -?2), substr(o.stderr_tail, -?2), o.stderr_dropped
+    {_last("o.stdout_head")}, {_last("o.stdout_tail")}, o.stdout_dropped,
+    {_last("o.stderr_head")}, {_last("o.stderr_tail")}, o.stderr_dropped
 FROM attempts_now AS a LEFT JOIN outputs AS o ON o.n = a.output
 WHERE a.run = ?1 ORDER BY a.subtask, a.number
 """
@@ -30,7 +38,7 @@ WHERE runs.id = ?
 """
 
 
-def subtasks_of(connection: sqlite3.Connection, number: int, run: str) -> list[shapes.Subtask]:
+def subtasks_of(connection: Connection, number: int, run: str) -> list[shapes.Subtask]:
     """Ordinary subtasks by index, then the run's own steps, each with its attempts."""
     (count,) = connection.execute("SELECT count(*) FROM attempts WHERE run = ?", (number,)).fetchone()
     tail = max(_LEAST_TAIL, min(_TAIL, _ALL_TAILS // max(count, 1)))
@@ -96,9 +104,7 @@ def _end(head: bytes | None, tail: bytes | None, dropped: int | None) -> bytes:
     return (tail or b"") if dropped else (head or b"") + (tail or b"")
 
 
-def attempt_outputs(
-    connection: sqlite3.Connection, run: str, subtask: int | None
-) -> list[shapes.AttemptOutput]:
+def attempt_outputs(connection: Connection, run: str, subtask: int | None) -> list[shapes.AttemptOutput]:
     """Every attempt of the run or of one subtask of it, with all that was kept of its output."""
     only = "" if subtask is None else "AND a.subtask = ?"
     values = (run,) if subtask is None else (run, subtask)

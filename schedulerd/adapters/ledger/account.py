@@ -1,11 +1,11 @@
-"""What `why` asks of a SQLite ledger: the row of one fire time, who was open then, what was noted about a run.
+"""What `why` asks of a ledger: the row of one fire time, who was open then, what was noted about a run.
 
 Reads only, in the caller's transaction. What it means is said elsewhere.
 """
 
-import sqlite3
 from typing import Any
 
+from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.rows import text
 from schedulerd.protocol import api_accounts as accounts
 from schedulerd.protocol import api_types as shapes
@@ -15,7 +15,7 @@ _OPEN_SHOWN = 10
 _EVENTS_SHOWN = 200
 
 _SLOT = """
-SELECT s.first, s.last, s.count, s.reason, runs.id, CAST(d.document AS BLOB)
+SELECT s.first, s.last, s.count, s.reason, runs.id, d.document
 FROM slots AS s LEFT JOIN runs ON runs.n = s.run LEFT JOIN definitions AS d ON d.job = s.job AND d.version = s.version
 WHERE s.job = ? AND s.first <= ? ORDER BY s.first DESC LIMIT 1
 """
@@ -24,19 +24,19 @@ SELECT id FROM runs WHERE job = ?1 AND created_at <= ?2 AND coalesce(finished_at
 ORDER BY n LIMIT ?3
 """
 _RUN = """
-SELECT r.created_at, r.has_slot, r.asked_by, CAST(d.document AS BLOB), r.job
+SELECT r.created_at, r.has_slot, r.asked_by, d.document, r.job
 FROM runs AS r JOIN definitions AS d ON d.job = r.job AND d.version = r.version WHERE r.id = ?
 """
 
 
-def fire_account(connection: sqlite3.Connection, job: str, at: int) -> accounts.FireAccount:
+def fire_account(connection: Connection, job: str, at: int) -> accounts.FireAccount:
     """Everything about the instant `at` (microseconds) of a job; empty where nothing is known."""
     facts: dict[str, Any] = {}
     row = connection.execute(_SLOT, (job, at)).fetchone()
     if row is not None and row[1] >= at:
         first, last, count, reason, run, document = row
         facts = {"first": text(first), "last": text(last), "count": count, "reason": reason}
-        facts |= {"run_id": run, "definition_json": document}
+        facts |= {"run_id": run, "definition_json": None if document is None else document.encode()}
     counted = connection.execute("SELECT counted_from FROM jobs WHERE name = ?", (job,)).fetchone()
     epoch = connection.execute(
         "SELECT epoch, leader, since FROM epochs WHERE since >= ? ORDER BY epoch LIMIT 1", (at,)
@@ -60,7 +60,7 @@ def fire_account(connection: sqlite3.Connection, job: str, at: int) -> accounts.
     )
 
 
-def run_account(connection: sqlite3.Connection, detail: shapes.RunDetail) -> accounts.RunAccount:
+def run_account(connection: Connection, detail: shapes.RunDetail) -> accounts.RunAccount:
     """What the ledger knows about a recorded run besides `detail`."""
     created_at, has_slot, asked_by, document, job = connection.execute(_RUN, (detail.id,)).fetchone()
     rows = connection.execute(
@@ -71,7 +71,7 @@ def run_account(connection: sqlite3.Connection, detail: shapes.RunDetail) -> acc
         created_at=text(created_at),
         has_slot=bool(has_slot),
         asked_by=asked_by,
-        definition_json=document,
+        definition_json=document.encode(),
         events=[event(row) for row in rows],
     )
 
@@ -93,8 +93,6 @@ def event(row: tuple[Any, ...]) -> shapes.Event:
     )
 
 
-def _newest(
-    connection: sqlite3.Connection, condition: str, values: tuple[object, ...]
-) -> shapes.Event | None:
+def _newest(connection: Connection, condition: str, values: tuple[object, ...]) -> shapes.Event | None:
     row = connection.execute(f"{EVENT} WHERE job = ?1 AND {condition} LIMIT 1", values).fetchone()
     return None if row is None else event(row)

@@ -1,9 +1,9 @@
-"""Housekeeping of a SQLite ledger: retention in small bites, statistics, WAL checkpoint. Decides nothing about jobs."""
+"""Housekeeping: what is older than is kept goes, in small bites. Leaves statistics and files to each database."""
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.rows import micros
 
 KEEP_RUNS = 1000  # final runs of a job
@@ -30,8 +30,8 @@ DELETE FROM slots WHERE (job, first) IN (
     SELECT job, first FROM slots WHERE job = ?1 AND first < ?2 AND last < ?2 AND run IS NULL LIMIT {_MOST_SKIPS})
 """
 _OUTDATED = """
-SELECT n FROM runs WHERE job = ?1 AND finished_at IS NOT NULL AND fire_time < max(?2, coalesce((
-    SELECT fire_time FROM runs WHERE job = ?1 ORDER BY fire_time DESC LIMIT 1 OFFSET ?3), ?2))
+SELECT n FROM runs WHERE job = ?1 AND finished_at IS NOT NULL AND (fire_time < ?2 OR fire_time < (
+    SELECT fire_time FROM runs WHERE job = ?1 ORDER BY fire_time DESC LIMIT 1 OFFSET ?3))
 ORDER BY fire_time LIMIT 1000
 """
 
@@ -39,7 +39,7 @@ ORDER BY fire_time LIMIT 1000
 class Upkeep:
     """Goes round the jobs, a few at each sweep, and remembers where it stopped."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._after = ""  # the job that the newest sweep ended with
 
@@ -55,12 +55,6 @@ class Upkeep:
             if left <= 0 or not is_done:
                 return True
         return False
-
-    def tidy(self) -> None:
-        """Statistics and a checkpoint that waits for nobody; outside any transaction."""
-        self._connection.execute("PRAGMA analysis_limit = 400")
-        self._connection.execute("PRAGMA optimize")
-        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _next_jobs(self) -> Iterator[str]:
         """Up to a sweep's number of names after the last one, then from the beginning; removed jobs too."""

@@ -1,4 +1,4 @@
-"""Writing subtasks and attempts: hot rows, a few microseconds each. Leaves how attempts end to sqlite_outcomes.py.
+"""Writing subtasks and attempts: hot rows, a few microseconds each. Leaves how attempts end to outcomes.py.
 
 Every function first writes as if all rows were new and in the state they should be in, counts what that changed, and
 looks closer only when the count is not the expected one.
@@ -6,8 +6,7 @@ looks closer only when the count is not the expected one.
 
 from typing import Any
 
-from schedulerd.adapters.ledger.rows import micros
-from schedulerd.adapters.ledger.sqlite_batch import (
+from schedulerd.adapters.ledger.batch import (
     FAILED,
     IS_RUNNING,
     IS_SPLIT,
@@ -17,6 +16,7 @@ from schedulerd.adapters.ledger.sqlite_batch import (
     Batch,
     Key,
 )
+from schedulerd.adapters.ledger.rows import micros
 from schedulerd.core.effects import (
     RecordAttempts,
     RecordSubtasks,

@@ -1,19 +1,19 @@
-"""Which function writes which record. Leaves the transaction around them to sqlite.py."""
+"""Which function writes which record. Leaves the transaction around them to the ledgers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from schedulerd.adapters.ledger.rows import micros
-from schedulerd.adapters.ledger.sqlite_attempts import (
+from schedulerd.adapters.ledger.attempts import (
     record_attempts,
     record_subtask_states,
     record_subtasks,
 )
-from schedulerd.adapters.ledger.sqlite_backfill import record_backfill
-from schedulerd.adapters.ledger.sqlite_batch import Batch
-from schedulerd.adapters.ledger.sqlite_outcomes import record_late_results, record_outcomes, record_started
-from schedulerd.adapters.ledger.sqlite_runs import close_run, record_cancel, record_runs, record_skips
-from schedulerd.adapters.ledger.sqlite_table import (
+from schedulerd.adapters.ledger.backfill import record_backfill
+from schedulerd.adapters.ledger.batch import Batch
+from schedulerd.adapters.ledger.outcomes import record_late_results, record_outcomes, record_started
+from schedulerd.adapters.ledger.rows import micros
+from schedulerd.adapters.ledger.runs import close_run, record_cancel, record_runs, record_skips
+from schedulerd.adapters.ledger.table import (
     record_anchors,
     record_boots,
     record_jobs,

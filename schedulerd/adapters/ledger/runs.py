@@ -2,8 +2,8 @@
 
 import msgspec
 
+from schedulerd.adapters.ledger.batch import Batch
 from schedulerd.adapters.ledger.rows import micros, micros_or_none, text
-from schedulerd.adapters.ledger.sqlite_batch import Batch
 from schedulerd.core.effects import CloseRun, RecordCancel, RecordRuns, RecordSkips
 from schedulerd.errors import LedgerContentError
 from schedulerd.model.run import NewRun, Skip
@@ -17,7 +17,7 @@ INSERT INTO runs (n, id, job, version, cause, fire_time, has_slot, created_at, n
 # Slots of a job never overlap, so only the newest one that begins at or before ?2 can cover it.
 _RUN_SLOT = """
 INSERT INTO slots (job, first, last, count, run) SELECT ?1, ?2, ?2, 1, ?3 WHERE NOT EXISTS (
-    SELECT 1 FROM (SELECT last FROM slots WHERE job = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1)
+    SELECT 1 FROM (SELECT last FROM slots WHERE job = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1) AS newest
     WHERE last >= ?2)
 """
 _NEWEST_SLOT = """

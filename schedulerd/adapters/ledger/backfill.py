@@ -1,11 +1,10 @@
 """Rows of the account that a backfill changes: reading them as they stand, splitting ranges where runs will stand."""
 
-import sqlite3
-
 import msgspec
 
+from schedulerd.adapters.ledger.batch import Batch
+from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.rows import instant, micros
-from schedulerd.adapters.ledger.sqlite_batch import Batch
 from schedulerd.core.backfill import RowSplit, SlotRow
 from schedulerd.core.effects import RecordBackfill
 from schedulerd.errors import LedgerContentError
@@ -23,7 +22,7 @@ _RANGE = "SELECT last, count, reason, version FROM slots WHERE job = ? AND first
 _PIECE = "INSERT INTO slots (job, first, last, count, reason, version) VALUES (?, ?, ?, ?, ?, ?)"
 
 
-def slot_rows(connection: sqlite3.Connection, job: str, first: int, last: int) -> list[SlotRow]:
+def slot_rows(connection: Connection, job: str, first: int, last: int) -> list[SlotRow]:
     """Rows of the job that touch first..last (microseconds), ascending."""
     documents = "SELECT version, document FROM definitions WHERE job = ?"
     texts = dict(connection.execute(documents, (job,)).fetchall())
@@ -55,7 +54,7 @@ def record_backfill(batch: Batch, record: RecordBackfill) -> None:
         _split(batch, record.job, split)
     batch.connection.execute(
         "INSERT INTO backfills (job, max_parallel) VALUES (?, ?)"
-        " ON CONFLICT DO UPDATE SET max_parallel = excluded.max_parallel",
+        " ON CONFLICT (job) DO UPDATE SET max_parallel = excluded.max_parallel",
         (record.job, record.max_parallel),
     )
 
