@@ -11,6 +11,7 @@ from schedulerd.protocol.codec import Frame, WireError, decode
 
 MAX_SOCKETS = 16_384  # of one leader; the library's own limit is 1,023
 LARGEST = 8 * 1024 * 1024  # bytes of a frame; a larger one ends its connection
+AT_ONCE = 16 * 1024 * 1024  # bytes that are taken before the loop goes on: large frames must not pile up
 COMPLAIN_EVERY = 60.0  # seconds between two lines about the same kind of fault
 
 log = logging.getLogger(__name__)
@@ -54,13 +55,17 @@ class Collector:
         self._poller.poll(limit_ms)
 
     def take(self, limit: int) -> list[Frame]:
-        """At most `limit` frames that have arrived; faulty ones count but are left out."""
+        """At most `limit` frames that have arrived, fewer of large ones; faulty ones count but are left out."""
         frames: list[Frame] = []
+        room = AT_ONCE
         for _ in range(limit):
+            if room <= 0:
+                break
             try:
                 parts = self._pull.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
+            room -= sum(map(len, parts))
             try:
                 frames.append(decode(parts))
             except WireError as error:
