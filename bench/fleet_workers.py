@@ -1,7 +1,7 @@
 """Workers without slots to fill: real sockets that answer Hellos, beat every 2 s and stand in Consul. They run nothing.
 
-`python -m bench.fleet_workers NUMBER COUNT CONSUL` prints its COUNT addresses on one line and goes on until it is killed;
-an empty CONSUL registers nobody.
+`python -m bench.fleet_workers NUMBER COUNT CONSUL` prints its COUNT addresses on one line and goes on until killed; an
+empty CONSUL registers nobody.
 """
 
 import heapq

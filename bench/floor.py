@@ -1,7 +1,7 @@
 """The floor: the bare design with nothing around it, to see what our abstractions cost.
 
 Attempts in dicts, commit before send, SQLite FULL in groups of about GROUP rows, two worker processes that fsync start
-and result, ZeroMQ in batches. No retries, no expiry, no epochs, no takeover: it would lose work. Not a part of the product.
+and result, ZeroMQ in batches. No retries, no expiry, no epochs, no takeover: it would lose work. Not of the product.
 """
 
 import os

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from schedulerd.protocol.codec import Envelope
+from schedulerd.protocol.ids import is_within_reach
 from schedulerd.protocol.messages import (
     Cancel,
     Dispatch,
@@ -20,7 +21,6 @@ from schedulerd.protocol.messages import (
     ResultAck,
     Revoke,
 )
-from schedulerd.protocol.ids import is_within_reach
 from workerd.events import FrameArrived
 from workerd.holding import accept, acknowledge, end, end_unknown, hand_back, kill, refuse, resend_all
 from workerd.state import Attempt, Phase, WorkerState

@@ -31,7 +31,7 @@ def seen(state: State, found: WorkersSeen, now: Moment, draft: Draft) -> None:
         worker = state.workers.get(address)
         if worker is None:
             worker = Worker(address, news.id, news.name, heard_at=state.awake)
-            worker.greet_until = now.mono + GREET_FOR
+            worker.greet_until = state.greet_until = now.mono + GREET_FOR
             state.workers[address] = worker
             if news.id:
                 state.workers_by_id.setdefault(news.id, worker)
@@ -105,7 +105,7 @@ def beat(state: State, now: Moment, draft: Draft) -> None:
 
 def greet(state: State, now: Moment, draft: Draft) -> None:
     """Workers just found should not wait for the next beat: their connection may need a moment to stand."""
-    if now.mono >= state.next_greet:
+    if state.next_greet <= now.mono < state.greet_until:
         state.next_greet = now.mono + GREET
         for worker in state.workers.values():
             if is_greeted(worker, now):

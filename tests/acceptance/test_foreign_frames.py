@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def still_served(fleet: Fleet, since: float) -> None:
     assert wait_until(lambda: len(ticks(fleet)) >= before + 3, 60)
     late = ticks(fleet)
     instants = sorted(datetime.fromisoformat(text).timestamp() for text in late)
-    assert all(later - one < 1.5 for one, later in zip(instants, instants[1:], strict=False)), instants
+    assert all(later - one < 1.5 for one, later in pairwise(instants)), instants
     worst = max(late.items(), key=lambda item: item[1])
     assert worst[1] < LATE_SECONDS, worst
     assert time.time() - since < len(late) + 30, "ticks stood still"

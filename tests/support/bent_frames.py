@@ -1,4 +1,4 @@
-"""Frames that are not quite ours: bytes bent, structures with wrong fields, lies. Seeded, so that a find can be replayed.
+"""Frames not quite ours: bytes bent, structures with wrong fields, lies. Seeded, so that a find can be played again.
 
 `Bender.message()` gives the parts of one ZeroMQ message. What is honest about it is at most its form: nothing it makes
 carries the nonce of a boot that lives, so whatever is acted on is a fault of the reader.
@@ -97,7 +97,7 @@ class Bender:
 
     def _deep(self) -> list[bytes]:
         opening = self._rng.choice((b"\x91", b"\x92", b"\x81\xa1x", b"\x81"))
-        envelope, message = self._sample()
+        envelope = self._envelope()
         head = MAGIC + bytes((VERSION, self._rng.choice(tuple(TYPES)))) + b"\x92"
         start = self._rng.choice((b"", msgspec.msgpack.encode(envelope)))
         return [head + start + opening * self._rng.randrange(1, 5000)]
