@@ -21,9 +21,12 @@ settings.load_profile("house")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--seeds N`: how many seeds the simulator plays; `make sim SEEDS=5000` asks for more.
 
+    `--frames N`: how many bent frames the fuzzers send or read; `make fuzz FRAMES=1000000` asks for more.
+
     `--rewrite-golden`: what schedulerctl shows now becomes what it has to show.
     """
     parser.addoption("--seeds", type=int, default=200, help="how many seeds the simulator plays")
+    parser.addoption("--frames", type=int, default=20_000, help="how many bent frames the fuzzers make")
     parser.addoption("--rewrite-golden", action="store_true", help="take new output as the agreed one")
 
 
@@ -36,6 +39,12 @@ def _own_environment() -> Iterator[None]:
         del os.environ[name]
     yield
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def frames(request: pytest.FixtureRequest) -> int:
+    """How many bent frames a fuzzer makes."""
+    return int(request.config.getoption("--frames"))
 
 
 @pytest.fixture(scope="session")

@@ -249,9 +249,9 @@ class Loop:
                 case ConnectResults(endpoint):
                     _log.info(
                         "new leader  leader=%s epoch=%d results=%s",
-                        self._state.leader,
+                        self._state.leader[:80].encode("unicode_escape").decode(),
                         self._state.epoch,
-                        endpoint,
+                        endpoint[:80].encode("unicode_escape").decode(),
                     )
                     self._link.connect(endpoint)
                 case Exit(reason):
@@ -260,6 +260,9 @@ class Loop:
                     pass  # the state keeps it
 
     def _say_goodbye(self) -> None:
+        counters = {**self._link.counters, **self._state.counters}
+        counts = " ".join(f"{name}={number}" for name, number in sorted(counters.items()))
+        _log.info("counted since the start  %s", counts)
         if self._exit_reason:
             _log.info("worker ends  reason=%s", self._exit_reason)
         else:

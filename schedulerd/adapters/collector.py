@@ -12,6 +12,7 @@ from schedulerd.protocol.messages import elements_of
 
 MAX_SOCKETS = 16_384  # of one leader; the library's own limit is 1,023
 LARGEST = 8 * 1024 * 1024  # bytes of a frame; a larger one ends its connection
+AT_ONCE = 16 * 1024 * 1024  # bytes that are taken before the loop goes on: large frames must not pile up
 COMPLAIN_EVERY = 60.0  # seconds between two lines about the same kind of fault
 
 log = logging.getLogger(__name__)
@@ -55,14 +56,15 @@ class Collector:
         self._poller.poll(limit_ms)
 
     def take(self, limit: int) -> list[Frame]:
-        """Frames that have arrived, until they hold `limit` attempts; a faulty one counts as one and is left out."""
+        """Frames that have arrived, until they hold `limit` attempts or AT_ONCE bytes; faulty ones are left out."""
         frames: list[Frame] = []
-        held = 0
-        while held < limit:
+        held, room = 0, AT_ONCE
+        while held < limit and room > 0:
             try:
                 parts = self._pull.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
+            room -= sum(map(len, parts))
             try:
                 frame = decode(parts)
             except WireError as error:

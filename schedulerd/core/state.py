@@ -238,6 +238,7 @@ class State(Struct, eq=False):
     )  # (job, key) -> manual run, newest last
     next_beat: float = 0.0  # mono
     next_greet: float = 0.0  # mono: workers just found are greeted more often until they answer
+    greet_until: float = 0.0  # mono: nobody is greeted more often any more
     next_tick: float = 0.0  # mono
 
     def forget_able(self) -> None:

@@ -78,9 +78,12 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
 
 def _alarm(state: State, now: Moment) -> SetAlarm:
     mono = now.mono if state.is_unfinished else state.next_beat
-    if any(worker.unaccepted for worker in state.workers.values()):
+    # every worker is looked at only while there can be one: most steps are one heartbeat of a large fleet
+    if state.attempts and any(worker.unaccepted for worker in state.workers.values()):
         mono = min(mono, state.next_tick)
-    if any(workers.is_greeted(worker, now) for worker in state.workers.values()):
+    if now.mono < state.greet_until and any(
+        workers.is_greeted(worker, now) for worker in state.workers.values()
+    ):
         mono = min(mono, state.next_greet)
     if state.deadlines:
         mono = min(mono, state.deadlines[0][0])

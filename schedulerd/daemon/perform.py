@@ -126,4 +126,5 @@ class Performer:
         # senders name themselves: whoever makes names up must not fill the log
         if (reason, peer) not in self._complained and about < COMPLAINTS:
             self._complained[(reason, peer)] = now
-            log.warning("a frame was not acted on  reason=%s sender=%s", reason, peer[:80])
+            sender = peer[:80].encode("unicode_escape").decode()
+            log.warning("a frame was not acted on  reason=%s sender=%s", reason, sender)

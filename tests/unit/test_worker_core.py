@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedulerd.protocol.codec import Envelope, digest_of
+from schedulerd.protocol.ids import EPOCH_LEAP, HIGHEST_BELIEVED
 from schedulerd.protocol.messages import (
     Accepted,
     Cancel,
@@ -281,6 +282,28 @@ def test_a_newer_epoch_is_remembered_before_anything_else_is_done() -> None:
     )  # no endpoint known: counted alone
     assert state.counters["refused_stale"] == 1
     assert "b" not in state.attempts
+
+
+def test_a_second_leader_of_one_epoch_is_not_followed_while_the_first_is_heard() -> None:
+    state = led()
+    for clock in (102_000, 104_000, 107_900):
+        assert of(ConnectResults, step(state, [hello(results="tcp://rival")], at(clock))) == []
+        step(state, [hello()], at(clock))
+    assert state.counters["hellos_of_a_rival"] == 3
+    assert state.results == PLACE
+    effects = step(state, [hello(results="tcp://moved")], at(107_900 + 6_000))
+    assert of(ConnectResults, effects) == [ConnectResults("tcp://moved")]
+
+
+def test_an_epoch_out_of_reach_is_neither_remembered_nor_followed() -> None:
+    state = led()
+    for epoch in (1 << 53, HIGHEST_BELIEVED + EPOCH_LEAP + 1):
+        effects = step(state, [hello(epoch, results="tcp://liar"), dispatch("a", epoch=epoch)], at(100_100))
+        assert effects == []
+    assert (state.epoch, state.results) == (5, PLACE)
+    assert state.counters["frames_epoch_out_of_reach"] == 4
+    step(state, [hello(HIGHEST_BELIEVED + EPOCH_LEAP)], at(100_200))
+    assert state.epoch == HIGHEST_BELIEVED + EPOCH_LEAP, "there is always room for the next leader"
 
 
 def test_a_hello_of_a_new_epoch_reconnects_and_gets_the_inventory_and_all_results_again() -> None:

@@ -7,6 +7,7 @@ sent again until it is acknowledged. All calls belong to the thread that made th
 import logging
 import os
 import time
+from collections import deque
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -22,6 +23,8 @@ _MAX_BACK = 64 << 10  # a PUSH socket has nothing to read
 _HWM = 256
 _ASIDE_LINGER_MS = 2_000
 _ASIDE_GAP_SECONDS = 1.0
+_ASIDE_STRANGERS = 4  # endpoints that never led us and are written to in that time: anybody can make them up
+_FORMER = 16  # endpoints of leaders that are remembered
 
 _FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -68,6 +71,7 @@ class Link:
         self._push: zmq.Socket[bytes] | None = None
         self._push_monitor: zmq.Socket[bytes] | None = None
         self._aside: dict[str, float] = {}  # endpoint -> when it was last written to
+        self._former: deque[str] = deque(maxlen=_FORMER)  # endpoints we were connected to
         self._poller = zmq.Poller()
         self._poller.register(self._pull, zmq.POLLIN)
         self._poller.register(self._pull_monitor, zmq.POLLIN)
@@ -123,9 +127,12 @@ class Link:
             push.disable_monitor()
             push.close(linger=0)
             self._count("endpoints_refused")
-            self._complaints.about(endpoint, "results endpoint refused", str(error.strerror))
+            detail = f"{_plain(endpoint)}: {error.strerror}"
+            self._complaints.about("a leader", "results endpoint refused", detail)
             return
         self._push, self._push_monitor = push, monitor
+        if endpoint not in self._former:
+            self._former.append(endpoint)
         self._poller.register(monitor, zmq.POLLIN)
 
     def disconnect(self, linger_ms: int) -> None:
@@ -156,12 +163,15 @@ class Link:
         if now - self._aside.get(endpoint, -_ASIDE_GAP_SECONDS) < _ASIDE_GAP_SECONDS:
             return
         self._aside = {key: at for key, at in self._aside.items() if now - at < _ASIDE_GAP_SECONDS}
+        is_stranger = endpoint not in self._former
+        if is_stranger and len(self._aside.keys() - set(self._former)) >= _ASIDE_STRANGERS:
+            self._count("asides_left_out")
+            return
         self._aside[endpoint] = now
-        _log.warning(
-            "deposed leader told so  leader=%s endpoint=%s seen=%d",
-            envelope.receiver,
-            endpoint,
-            envelope.epoch,
+        self._complaints.about(
+            "a stranger" if is_stranger else endpoint,
+            "deposed leader told so",
+            f"leader={_plain(envelope.receiver)} endpoint={_plain(endpoint)} seen={envelope.epoch}",
         )
         push = self._context.socket(zmq.PUSH)
         _set(push, {zmq.SNDHWM: 1, zmq.MAXMSGSIZE: _MAX_BACK})
@@ -169,7 +179,7 @@ class Link:
             push.connect(endpoint)
             push.send(encode(envelope, message), zmq.NOBLOCK)
         except zmq.ZMQError as error:  # Again is one: a receiver that has to be waited for goes without
-            self._complaints.about(endpoint, "deposed leader not told", str(error.strerror))
+            self._complaints.about("a leader", "deposed leader not told", str(error.strerror))
         finally:
             push.close(linger=_ASIDE_LINGER_MS)
 
@@ -215,6 +225,11 @@ def _set(socket: "zmq.Socket[bytes]", options: dict[int, int]) -> None:
     }
     for option, value in (usual | options).items():
         socket.setsockopt(option, value)
+
+
+def _plain(text: str) -> str:
+    """What a peer said, fit for a line of a log."""
+    return text[:80].encode("unicode_escape").decode()
 
 
 def _monitored(monitor: "zmq.Socket[bytes]") -> list[tuple[int, str]]:
