@@ -5,14 +5,17 @@ What must not be lost is owned by the core until it is acknowledged; here a fram
 
 import zmq
 
+from schedulerd.hostkit.monitors import Monitors
+
 HIGH_WATER = 256  # frames; credits bound what is under way, not this
 
 
 class Outbox:
     """Used by the thread that made it."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], monitors: Monitors | None = None) -> None:
         self._context = context
+        self._monitors = monitors or Monitors()
         self._links: dict[str, zmq.Socket[bytes]] = {}
 
     def connect(self, peer: str, address: str) -> None:
@@ -29,6 +32,7 @@ class Outbox:
         link.setsockopt(zmq.HEARTBEAT_TTL, 10000)
         link.setsockopt(zmq.MAXMSGSIZE, 64 * 1024)
         link.setsockopt(zmq.IPV6, 1)
+        self._monitors.watch(peer, "worker", link)
         link.connect(f"tcp://{address}")
         self._links[peer] = link
 
@@ -36,6 +40,7 @@ class Outbox:
         """Close the link; frames that were not taken yet are dropped."""
         link = self._links.pop(peer, None)
         if link is not None:
+            self._monitors.forget(peer)
             link.close()
 
     def send(self, peer: str, frame: bytes) -> bool:

@@ -38,8 +38,7 @@ def failed(name: str, times: int) -> list[int]:
         try:
             failpoint.at(name)
         except OSError as error:
-            assert error.errno == errno.ENOSPC
-            found.append(passing)
+            found.append(passing if error.errno == errno.ENOSPC else 0)
     return found
 
 
@@ -149,10 +148,7 @@ def test_every_point_stands_in_the_code_in_the_protocols_table_and_in_the_test_i
     )
     assert set(re.findall(r'"([a-z]+\.(?:before|after|torn)[a-z_]*)"', code)) == set(failpoint.POINTS)
     page = (ROOT / "docs/explanation/protocol.md").read_text()
-    rows = {
-        name: test
-        for name, test in re.findall(r"^\| .+? \| `([a-z]+\.[a-z_]+)` \| `(test_\w+)` \|$", page, re.MULTILINE)
-    }
+    rows = dict(re.findall(r"^\| .+? \| `([a-z]+\.[a-z_]+)` \| `(test_\w+)` \|$", page, re.MULTILINE))
     assert list(rows) == list(failpoint.POINTS)
     for name, test in rows.items():
         assert _uses(test, name), f"{test} does not use {name}"
