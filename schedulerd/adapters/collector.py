@@ -8,11 +8,10 @@ import zmq
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit.monitors import Monitors
-from schedulerd.protocol.codec import Frame, WireError, decode
+from schedulerd.protocol.codec import LARGEST_TO_LEADER, Frame, WireError, decode
 from schedulerd.protocol.messages import elements_of
 
 MAX_SOCKETS = 49_152  # of one leader, three for each worker; the library's own limit is 1,023
-LARGEST = 8 * 1024 * 1024  # bytes of a frame; a larger one ends its connection
 COMPLAIN_EVERY = 60.0  # seconds between two lines about the same kind of fault
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class Collector:
         self._pull.setsockopt(zmq.HEARTBEAT_IVL, 2000)
         self._pull.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
         self._pull.setsockopt(zmq.HEARTBEAT_TTL, 10000)
-        self._pull.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        self._pull.setsockopt(zmq.MAXMSGSIZE, LARGEST_TO_LEADER)
         self._pull.setsockopt(zmq.IPV6, 1)
         self.monitors.watch("results", "results", self._pull)
         try:

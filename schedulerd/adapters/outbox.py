@@ -3,11 +3,16 @@
 What must not be lost is owned by the core until it is acknowledged; here a frame is sent or it is not.
 """
 
+import logging
+
 import zmq
 
 from schedulerd.hostkit.monitors import Monitors
+from schedulerd.protocol.codec import LARGEST_TO_WORKER
 
 HIGH_WATER = 256  # frames; credits bound what is under way, not this
+
+log = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -47,6 +52,14 @@ class Outbox:
         """True when the link took the frame, which does not mean that it arrives."""
         link = self._links.get(peer)
         if link is None:
+            return False
+        if len(frame) > LARGEST_TO_WORKER:
+            log.error(
+                "a frame of %d bytes is not sent, a worker reads at most %d  worker=%s",
+                len(frame),
+                LARGEST_TO_WORKER,
+                peer,
+            )
             return False
         try:
             link.send(frame, zmq.NOBLOCK)

@@ -17,6 +17,8 @@ MAGIC = b"\xd5sch"
 VERSION = 1
 OLDEST = 1  # versions OLDEST..VERSION are understood
 FRAME_TARGET = 1 << 20  # senders cut their batches here; one element larger than this goes alone
+LARGEST_TO_WORKER = 4 << 20  # bytes; a larger frame would cost its sender the connection, so it is not sent
+LARGEST_TO_LEADER = 8 << 20
 FRAME_ELEMENTS = 500  # ... and here: who receives them records them in steps of about so many
 
 _PREFIX = len(MAGIC) + 2

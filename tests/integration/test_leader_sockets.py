@@ -15,10 +15,14 @@ from support.waiting import wait_until
 from schedulerd.adapters.collector import Collector
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.hostkit.monitors import LINES
+from schedulerd.protocol.codec import LARGEST_TO_LEADER, LARGEST_TO_WORKER, Envelope, encode
+from schedulerd.protocol.messages import Captured, Hello, Outcome, Result
 from workerd.adapters.link import Link
 
 # a greeting of ZeroMQ 3 with a mechanism that nobody knows, and more
 GARBAGE = b"\xff" + b"\0" * 8 + b"\x7f" + b"\x03" + b"\0" * 53 + b"garbage" * 40
+ATTEMPT = "job@20261123T020000Z~0~1"
+ENVELOPE = Envelope(1, "leader", "boot", "", "")
 PAGE = Path(__file__).resolve().parents[2] / "docs/explanation/protocol.md"
 
 
@@ -94,6 +98,29 @@ def test_peers_that_do_not_speak_zeromq_are_counted_and_do_not_fill_the_log(
     lines = [record for record in caplog.records if "connection handshake_failed" in record.message]
     assert len(lines) == LINES
     assert {record.levelname for record in lines} == {"WARNING"}
+
+
+def test_a_frame_that_its_reader_would_refuse_is_not_sent_and_costs_no_connection(leader: Leader) -> None:
+    link = Link("tcp://127.0.0.1:*", insecure=False)
+    try:
+        link.connect(leader.collector.endpoint)
+        leader.outbox.connect("w1", link.endpoint.removeprefix("tcp://"))
+        assert leader.hears("worker", "connected")
+        assert leader.hears("results", "connected")
+        hello = encode(ENVELOPE, Hello("tcp://127.0.0.1:1", "", 0))
+        assert not leader.outbox.send("w1", hello + b"x" * LARGEST_TO_WORKER)
+        assert leader.outbox.send("w1", hello)
+        assert wait_until(lambda: bool((link.wait(50), link.receive(10))[1]))
+
+        loud = Result([Outcome(ATTEMPT, "succeeded", stdout=Captured(b"x" * LARGEST_TO_LEADER))])
+        assert not link.send(ENVELOPE, loud)
+        assert link.counters["sends_too_large"] == 1
+        assert link.send(ENVELOPE, Result([Outcome(ATTEMPT, "succeeded")]))
+        assert wait_until(lambda: bool((leader.collector.wait(50), leader.collector.take(10))[1]))
+        leader.collector.monitors.look()
+        assert leader.told["worker", "disconnected"] == leader.told["results", "disconnected"] == 0
+    finally:
+        link.close()
 
 
 def test_the_options_of_all_four_sockets_are_those_of_the_protocol(leader: Leader) -> None:

@@ -13,11 +13,18 @@ from zmq.utils.monitor import parse_monitor_message
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit import endpoints
-from schedulerd.protocol.codec import Envelope, Frame, WireError, decode, encode
+from schedulerd.protocol.codec import (
+    LARGEST_TO_LEADER,
+    LARGEST_TO_WORKER,
+    Envelope,
+    Frame,
+    WireError,
+    decode,
+    encode,
+)
 from schedulerd.protocol.messages import Message
 from workerd.complaints import Complaints
 
-_MAX_IN = 4 << 20  # bytes of a frame from a leader; senders cut at 1 MiB
 _MAX_BACK = 64 << 10  # a PUSH socket has nothing to read
 _HWM = 256
 _ASIDE_LINGER_MS = 2_000
@@ -53,7 +60,7 @@ class Link:
         self._complaints = Complaints(_log)
         self._context = zmq.Context()
         self._pull = self._context.socket(zmq.PULL)
-        _set(self._pull, {zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: _MAX_IN})
+        _set(self._pull, {zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: LARGEST_TO_WORKER})
         try:
             self._pull.bind(listen)
         except zmq.ZMQError as error:
@@ -141,8 +148,16 @@ class Link:
     def send(self, envelope: Envelope, message: Message) -> bool:
         """Hand a frame to the connection; False when it was dropped."""
         if self._push is not None and int(self._push.getsockopt(zmq.EVENTS)) & zmq.POLLOUT:
+            frame = encode(envelope, message)
+            if len(frame) > LARGEST_TO_LEADER:
+                self._count("sends_too_large")
+                detail = (
+                    f"{type(message).__name__} of {len(frame)} bytes, it reads at most {LARGEST_TO_LEADER}"
+                )
+                self._complaints.about("leader", "frame not sent", detail)
+                return False
             try:
-                self._push.send(encode(envelope, message), zmq.NOBLOCK)
+                self._push.send(frame, zmq.NOBLOCK)
             except zmq.Again:
                 pass
             else:
