@@ -4,16 +4,18 @@ Each process of a job writes one durable line as it begins and one as it ends, w
 clock. When all is over, the ledger, these lines and the journal of a killed worker have to tell the same.
 """
 
+import json
 import os
 import shutil
 import sqlite3
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from msgspec import Struct
 from support.daemons import Daemon
@@ -206,10 +208,10 @@ class Rig:
     def account(self) -> "Account":
         """Let open work end, stop everything, check what holds after every fault; what the ledger says."""
         for job in PERIODS:
-            self.fleet.ctl("pause", job, "--reason", "the account is taken")
+            self._ask(f"/v1/jobs/{job}/pause", b"{}")
         until = datetime.now(UTC).timestamp()
-        unfinished = ("runs", "--state", "pending", "--state", "running")
-        assert wait_until(lambda: not self.fleet.json(*unfinished)["items"], 60, every=0.3), self.tail()
+        unfinished = "/v1/runs?state=pending&state=running"
+        assert wait_until(lambda: not self._ask(unfinished)["items"], 60, every=0.3), self.tail()
         assert self.fleet.scheduler is not None
         assert self.fleet.scheduler.stop() == 0
         for worker in self.fleet.workers.values():
@@ -220,6 +222,13 @@ class Rig:
         account.check_fire_times(until)
         account.check_witnesses(self.lines())
         return account
+
+    def _ask(self, path: str, body: bytes | None = None) -> Any:
+        """JSON of the API; a process of schedulerctl for each question would cost more than the question."""
+        headers = {"Content-Type": "application/json"}
+        question = urllib.request.Request(self.fleet.api + path, body, headers)
+        with urllib.request.urlopen(question, timeout=60) as answer:
+            return json.load(answer)
 
     def __enter__(self) -> Self:
         self.fleet.__enter__()
@@ -324,7 +333,8 @@ class Account:
                 expected[attempt] = held.ended[attempt]
             else:
                 expected[attempt] = "lost" if attempt in held.starting else "unstarted"
-        assert given == expected
+        wrong = {attempt: (given[attempt], end) for attempt, end in expected.items() if given[attempt] != end}
+        assert not wrong, f"recorded and expected of what {name} had in hand: {wrong}"
 
 
 def _armed(points: str) -> Mapping[str, str]:

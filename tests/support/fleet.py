@@ -61,6 +61,10 @@ class Fleet:
         """URL of the ledger, for readers."""
         return f"sqlite://{self.place}/schedulerd/ledger.db"
 
+    def port_of(self, name: str) -> int:
+        """Where a worker that is found by a list listens."""
+        return self._listed[name]
+
     def table(self, text: str) -> None:
         """The whole job table; schedulerd has to be told (reload)."""
         (self.jobs / "jobs.toml").write_text(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.fault_rig import AFTER_LEADER, AFTER_WORKER, Rig
+from support.waiting import wait_until
 
 from schedulerd.hostkit.clock import boot_seconds
 
@@ -94,7 +95,7 @@ def test_a_worker_killed_at_this_point_loses_only_what_it_had_begun(
         )  # the helper spawns, workerd is to die
         worker = rig.worker("a", f"{point}={act}@{hit}", until="")
         rig.worker("b")
-        rig.scheduler(until="")
+        rig.scheduler()
         assert worker.wait(60) == -signal.SIGKILL, rig.tail()
         assert rig.has_logged("a", f"failpoint {point}: {act} at hit {hit}")
         died = boot_seconds()
@@ -126,12 +127,10 @@ def test_a_ledger_that_fails_at_commit_costs_a_leadership_and_nothing_else(
         rig.worker("a")
         rig.worker("b")
         rig.scheduler(points)
-        rig.wait_lines(4)
-        rig.fleet.wait_ready("a", "b")
+        assert wait_until(lambda: rig.has_logged("schedulerd", "the ledger failed"), 60), rig.tail()
         failed = boot_seconds()
         rig.wait_on_time(failed, AFTER_LEADER)
         rig.wait_lines(12)
-        assert rig.has_logged("schedulerd", "the ledger failed")
         account = rig.account()
         assert account.in_state("lost") == []
 
