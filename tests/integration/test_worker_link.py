@@ -249,6 +249,8 @@ def test_a_frame_aside_reaches_another_than_the_leader(link: Link) -> None:
         assert decode(deposed.recv_multipart()).message == Refused([], 9)
         assert not deposed.poll(100)
         assert not leader.poll(0)
+        assert counted(link, "aside_connections")
+        assert wait_until(lambda: (link.look_after(), not link._parting)[1])  # and closed after its time
 
 
 # ---- the whole loop, with a runner that ends everything at once

@@ -75,6 +75,8 @@ class Link:
         self._push: zmq.Socket[bytes] | None = None
         self._push_monitor: zmq.Socket[bytes] | None = None
         self._aside: dict[str, float] = {}  # endpoint -> when it was last written to
+        # sockets that were written to aside: when to close them, and their monitors
+        self._parting: list[tuple[float, zmq.Socket[bytes], zmq.Socket[bytes]]] = []
         self._poller = zmq.Poller()
         self._poller.register(self._pull, zmq.POLLIN)
         self._poller.register(self._pull_monitor, zmq.POLLIN)
@@ -180,13 +182,13 @@ class Link:
         )
         push = self._context.socket(zmq.PUSH)
         _set(push, {zmq.SNDHWM: 1, zmq.MAXMSGSIZE: _MAX_BACK})
+        monitor = push.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED)
+        self._parting.append((now + _ASIDE_LINGER_MS / 1000, push, monitor))
         try:
             push.connect(endpoint)
             push.send(encode(envelope, message), zmq.NOBLOCK)
         except zmq.ZMQError as error:  # Again is one: a receiver that has to be waited for goes without
             self._complaints.about(endpoint, "deposed leader not told", str(error.strerror))
-        finally:
-            push.close(linger=_ASIDE_LINGER_MS)
 
     def look_after(self) -> bool:
         """Take in what the sockets' monitors tell; True when the connection to the leader has come up."""
@@ -205,11 +207,30 @@ class Link:
             else:
                 self._count("handshakes_failed")
                 self._complaints.about(peer, "connection to the leader refused", "its handshake failed")
+        if self._parting:
+            self._part(time.monotonic())
         return is_up
+
+    def _part(self, now: float) -> None:
+        """Count what became of sockets written to aside, and close those that have had their time."""
+        for close_at, push, monitor in list(self._parting):
+            for event, _ in _monitored(monitor):
+                is_up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                self._count("aside_connections" if is_up else "handshakes_failed")
+            if now >= close_at:
+                self._parting.remove((close_at, push, monitor))
+                push.disable_monitor()
+                monitor.close(linger=0)
+                push.close(linger=0)
 
     def close(self, linger_ms: int = 0) -> None:
         """Close everything; what was sent gets so long to leave."""
         self.disconnect(linger_ms)
+        for _, push, monitor in self._parting:
+            push.disable_monitor()
+            monitor.close(linger=0)
+            push.close(linger=_ASIDE_LINGER_MS)
+        self._parting.clear()
         self._complaints.flush()
         self._pull.disable_monitor()
         self._pull_monitor.close(linger=0)
