@@ -27,8 +27,19 @@ from schedulerd.hostkit.failpoint import VARIABLE
 from workerd.adapters.journal import Journal
 from workerd.records import AttemptsAccepted, AttemptsEnded, AttemptsStarting
 
-# short, so that a test can wait for them; what they mean to each other stays as it is
+# short where a restart waits for them; nobody is called lost while a loaded machine starts a daemon again
 TERMS = """
+[timing]
+beat_seconds = 0.3
+expiry_seconds = 3
+margin_seconds = 0.5
+suspect_seconds = 1
+fence_seconds = 30
+fence_kill_seconds = 35
+lost_seconds = 45
+"""
+# short where silence itself is the fault; what they mean to each other stays as it is
+SHORT_LEASES = """
 [timing]
 beat_seconds = 0.3
 expiry_seconds = 3
@@ -285,7 +296,7 @@ class Account:
                     times += [first + round(step * period * 1e6) for step in range(count)]
             assert len(times) == len(set(times)), f"{job}: a fire time has two rows"
             times.sort()
-            assert len(times) >= 2
+            assert times, job
             assert times == [times[0] + round(step * period * 1e6) for step in range(len(times))], (
                 job,
                 times,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.daemons import PROGRAMS, Daemon
-from support.fault_rig import AFTER_LEADER, AFTER_WORKER, Rig, wait_stopped
+from support.fault_rig import AFTER_LEADER, AFTER_WORKER, SHORT_LEASES, Rig, wait_stopped
 from support.ports import free_ports
 from support.scripted_leader import ScriptedLeader, spec
 from support.waiting import wait_until
@@ -23,7 +23,7 @@ from schedulerd.hostkit.clock_failpoint import VARIABLE as CLOCK
 from schedulerd.protocol.messages import Dispatch, Order, Refused
 from workerd.state import TOMBSTONE_MS
 
-PAST_ALL_TERMS = 12.0  # seconds: more than the rig's lost_seconds
+PAST_ALL_TERMS = 12.0  # seconds: more than the lost_seconds of SHORT_LEASES
 ATTEMPT = "job@20261123T020000Z~0~1"
 
 
@@ -39,7 +39,7 @@ def sleep_until(moment: float) -> None:
 def test_a_worker_stopped_past_every_term_is_called_lost_and_wakes_to_nothing_of_its_own(
     tmp_path: Path,
 ) -> None:
-    with Rig(tmp_path) as rig:
+    with Rig(tmp_path, SHORT_LEASES) as rig:
         rig.start()
         worker = rig.fleet.workers["a"]
         worker.send(signal.SIGSTOP)
@@ -60,7 +60,7 @@ def test_a_worker_stopped_past_every_term_is_called_lost_and_wakes_to_nothing_of
 def test_a_leader_stopped_past_every_term_and_woken_finds_nothing_done_twice(
     tmp_path: Path, point: str
 ) -> None:
-    with Rig(tmp_path) as rig:
+    with Rig(tmp_path, SHORT_LEASES) as rig:
         rig.worker("a")
         rig.worker("b")
         scheduler = rig.scheduler(f"{point}=stop@6")
