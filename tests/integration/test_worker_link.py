@@ -45,9 +45,10 @@ def link() -> Iterator[Link]:
 
 
 @contextmanager
-def pushing_to(endpoint: str) -> Iterator["zmq.Socket[bytes]"]:
+def pushing_to(endpoint: str, *, ipv6: bool = False) -> Iterator["zmq.Socket[bytes]"]:
     context = zmq.Context()
     push = context.socket(zmq.PUSH)
+    push.setsockopt(zmq.IPV6, ipv6)
     push.setsockopt(zmq.SNDTIMEO, 30_000)
     push.connect(endpoint)
     try:
@@ -186,6 +187,18 @@ def test_a_port_in_use_is_one_sentence_and_leaves_nothing_open(link: Link) -> No
     ):
         Link(link.endpoint, insecure=False)
     assert wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+def test_both_sides_speak_over_ipv6(link: Link) -> None:
+    six = Link("tcp://[::1]:*", insecure=False)
+    try:
+        with pushing_to(six.endpoint, ipv6=True) as push:
+            push.send(encode(ENVELOPE, HELLO))
+            assert received(six, 1) == [HELLO]
+        link.connect(six.endpoint)
+        assert come_up(link)
+    finally:
+        six.close()
 
 
 def test_listening_beyond_loopback_without_keys_has_to_be_asked_for() -> None:

@@ -174,6 +174,20 @@ class Rig:
         assert wait_until(is_on_time, within - (boot_seconds() - since)), self.tail()
         return boot_seconds() - since
 
+    def wait_ready(self, since: float, within: float) -> None:
+        """Return when schedulerd gives work to both workers, at the latest `within` seconds after `since`."""
+
+        def are_ready() -> bool:
+            found = self._ask("/v1/workers")["items"]
+            return {one["name"] for one in found if one["state"] == "ready"} == {"a", "b"}
+
+        assert wait_until(are_ready, within - (boot_seconds() - since), every=0.1), self.tail()
+
+    def wait_gone(self, attempts: set[str]) -> None:
+        """Return when no process of these attempts is left."""
+        pids = {line.pid for line in self.lines() if line.word == "begin" and line.attempt in attempts}
+        assert wait_until(lambda: not pids & self.processes().keys(), 10), self.processes()
+
     def tail(self) -> str:
         """The ends of all logs, for a failure to show."""
         logs = sorted(self.place.glob("*.log"))

@@ -245,6 +245,7 @@ def _set(socket: "zmq.Socket[bytes]", options: dict[int, int]) -> None:
     """The options every socket has, and these."""
     usual = {
         zmq.LINGER: 0,
+        zmq.IPV6: 1,
         zmq.HEARTBEAT_IVL: 2_000,
         zmq.HEARTBEAT_TIMEOUT: 6_000,
         zmq.HEARTBEAT_TTL: 10_000,

@@ -102,7 +102,9 @@ def test_a_worker_killed_at_this_point_loses_only_what_it_had_begun(
         held = rig.held("a")
         begun = held.starting - held.ended.keys()
         assert bool(begun) or point not in STARTING
+        rig.wait_gone(begun)
         rig.worker("a")
+        rig.wait_ready(died, AFTER_WORKER)
         rig.wait_on_time(died, AFTER_WORKER)
         rig.wait_lines(12)
         account = rig.account()
