@@ -12,7 +12,7 @@ import click
 
 from schedulerd.dev import dev
 from schedulerd.errors import CommandError, SchedulerdError, SettingsError
-from schedulerd.hostkit import memory, notify
+from schedulerd.hostkit import failpoint, memory, notify
 from schedulerd.hostkit.logs import start_logging
 from schedulerd.hostkit.settings import SchedulerdSettings, load_schedulerd
 from schedulerd.ledger_commands import ledger
@@ -43,6 +43,7 @@ def main(context: click.Context, config: Path) -> None:
     if context.invoked_subcommand is not None:
         return
     try:
+        failpoint.arm(os.environ)
         settings = load_schedulerd(config, os.environ)
         start_logging(settings.log_level)
         _serve(config, Service(settings))

@@ -74,6 +74,7 @@ class Service:
             watches=(chronicle, self._metrics.watch, *watches),
             on_bad_frame=self._metrics.bad_frames.inc,
             on_fenced=self._metrics.fenced.inc,
+            on_connection=self._metrics.connection,
         )
         self._discovery = _discovery_of(settings)
         self._metrics.loop_lag.set_function(self._lag)

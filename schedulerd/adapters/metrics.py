@@ -87,6 +87,9 @@ class Metrics:
         self.discovery_errors = self._counter("consul_errors", "Calls of Consul that failed.")
         self.clock_jumps = self._counter("clock_jumps", "Steps of the wall clock, and suspends of the host.")
         self.bad_frames = self._counter("bad_frames", "Frames that were dropped because they made no sense.")
+        self._connections = self._counter(
+            "connections", "Connections with workers, by what became of them.", "socket", "event"
+        )
         self.fire_delay = self._histogram(
             "fire_delay_seconds", "From a fire time to its recorded run.", _SECONDS
         )
@@ -100,6 +103,10 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"schedulerd_{name}", text, registry=self.registry, buckets=buckets)
+
+    def connection(self, socket: str, event: str) -> None:
+        """A connection stands, has ended, or did not come to be; see hostkit.monitors."""
+        self._connections.labels(socket, event).inc()
 
     # ---- what the loop tells --------------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ class Loop:
         watches: Sequence[Watch] = (),
         on_bad_frame: Callable[[], None] = lambda: None,
         on_fenced: Callable[[], None] = lambda: None,
+        on_connection: Callable[[str, str], None] = lambda socket, event: None,
     ) -> None:
         self.inbox = inbox
         self.epoch = 0
@@ -87,6 +88,7 @@ class Loop:
         self._watches = watches
         self._on_bad_frame = on_bad_frame
         self._on_fenced = on_fenced
+        self._on_connection = on_connection
         self._found: WorkersSeen | None = None
         self._stopping = threading.Event()
         self._begun = threading.Event()
@@ -123,7 +125,7 @@ class Loop:
     def _main(self) -> None:
         ledger: Ledger | None = None
         try:
-            collector = Collector(self._listen, self._on_bad_frame)
+            collector = Collector(self._listen, self._on_bad_frame, self._on_connection)
             collector.watch(self.inbox.fileno())
             try:
                 self.endpoint = collector.endpoint
@@ -146,7 +148,7 @@ class Loop:
     def _lead_for_ever(self, collector: Collector, ledger: Ledger) -> None:
         seen = 0
         while not self._stopping.is_set():
-            outbox = Outbox(collector.context)
+            outbox = Outbox(collector.context, collector.monitors)
             try:
                 seen = self._lead(collector, ledger, outbox, seen)
             except StaleEpoch as error:

@@ -10,7 +10,9 @@ from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.core import effects as fx
 from schedulerd.core.events import GatherTooLarge, SendFailed
+from schedulerd.daemon import rows
 from schedulerd.daemon.inbox import Inbox
+from schedulerd.hostkit import failpoint
 from schedulerd.model.moment import Moment
 from schedulerd.protocol.codec import Envelope, encode
 from schedulerd.protocol.messages import Dispatch, Message, Order, Result, ResultAck
@@ -58,9 +60,11 @@ class Performer:
         records = [effect for effect in effects if isinstance(effect, _RECORDS)]
         took = 0.0
         if records:
+            failpoint.each(rows.BEFORE_COMMIT, records)
             begun = time.perf_counter()
             self._ledger.commit(self._epoch, records)
             took = time.perf_counter() - begun
+            failpoint.each(rows.AFTER_COMMIT, records)
         for effect in effects[len(records) :]:
             self._order(effect, now)
         for watch in self._watches:
@@ -101,11 +105,13 @@ class Performer:
 
     def _send(self, peer: str, receiver: str, nonce: str, message: Message) -> None:
         frame = encode(Envelope(self._epoch, self._leader, self._nonce, receiver, nonce), message)
+        failpoint.each(rows.BEFORE_SEND, (message,))
         if not self._outbox.send(peer, frame):
             attempts = (
                 tuple(order.attempt for order in message.orders) if isinstance(message, Dispatch) else ()
             )
             self._inbox.put(SendFailed(peer, attempts))
+        failpoint.each(rows.AFTER_SEND, (message,))
 
     def _send_gather(self, effect: fx.SendGather) -> None:
         text, size = self._ledger.gather_input(effect.run, GATHER_LIMIT)

@@ -20,6 +20,8 @@ OLDEST = max(1, VERSION - 1)  # versions OLDEST..VERSION are understood
 # its writer, so that a peer one version behind reads all that it can know, and refuses the rest with a reason.
 SINCE: dict[type[Message], int] = {}
 FRAME_TARGET = 1 << 20  # senders cut their batches here; one element larger than this goes alone
+LARGEST_TO_WORKER = 4 << 20  # bytes; a larger frame would cost its sender the connection, so it is not sent
+LARGEST_TO_LEADER = 8 << 20
 FRAME_ELEMENTS = 500  # ... and here: who receives them records them in steps of about so many
 
 _PREFIX = len(MAGIC) + 2

@@ -249,6 +249,13 @@ workers = ["a"]
                 "lost_seconds (45): when a worker is called lost, nothing of it may still run"
             ),
         ),
+        (
+            "[timing]\nbeat_seconds = 5",
+            (
+                "s.toml:2:1: timing.beat_seconds: lost_seconds (60) has to be above fence_kill_seconds and "
+                "three times beat_seconds (60): when a worker is called lost, nothing of it may still run"
+            ),
+        ),
     ],
 )
 def test_a_faulty_value_says_what_was_expected(text: str, fault: str, tmp_path: Path):

@@ -363,6 +363,49 @@ def test_an_acknowledgement_alone_costs_no_fsync_and_leaves_a_tombstone_for_an_h
     assert not state.tombstones
 
 
+def test_a_dispatch_replayed_after_its_tombstone_is_forgotten_is_refused_by_its_expiry() -> None:
+    state = led()
+    replay = dispatch("a")
+    step(state, [replay], at(100_100))
+    step(state, [ended("a")], at(100_200))
+    step(state, [frame(ResultAck(["a"]))], at(100_300))
+    assert refusals(step(state, [replay], at(EXPIRY + TOMBSTONE_MS - 1))) == [("a", "tombstone")]
+    step(state, [Tick()], at(EXPIRY + TOMBSTONE_MS + 2_000))
+    assert not state.tombstones
+    effects = step(state, [replay], at(EXPIRY + TOMBSTONE_MS + 2_100))
+    assert refusals(effects) == [("a", "expired")]
+    assert not of(Spawn, effects)
+
+
+def test_a_revocation_of_the_unknown_outlives_a_restart_before_it_was_told() -> None:
+    state, first = boot(identity(), [], at(100_000))
+    records = journaled(
+        first, step(state, [hello()], at(100_000)), step(state, [frame(Revoke(["z"]))], at(100_100))
+    )
+    reborn = Identity(worker="w", nonce="n2", name="web-01", slots=2, labels=(), version="1")
+    state, _ = boot(reborn, records, at(100_200))
+    told = step(state, [hello(epoch=5, nonce="n2")], at(100_300))
+    assert said(Inventory, told)[0].ended == ["z"]
+    orders = [Order("z", 0, EXPIRY, 1)]
+    late = step(state, [frame(Dispatch([spec()], orders), nonce="n2")], at(100_400))
+    assert [(o.attempt, o.state) for o in outcomes(late)] == [("z", "unstarted")]
+    assert not of(Spawn, late)
+
+
+def test_a_dispatch_that_names_an_attempt_twice_starts_it_once() -> None:
+    state = led(slots=4)
+    effects = step(state, [dispatch("a", "a"), dispatch("a")], at(100_100))
+    assert [spawn.order.attempt for spawn in of(Spawn, effects)] == ["a"]
+    assert state.counters["duplicate_dispatches"] == 2
+
+
+def test_a_new_leader_at_the_old_endpoint_gets_a_connection_of_its_own() -> None:
+    state = led()
+    effects = step(state, [hello(epoch=6, results=PLACE)], at(100_100))
+    assert of(ConnectResults, effects) == [ConnectResults(PLACE)]
+    assert not of(ConnectResults, step(state, [hello(epoch=6, results=PLACE)], at(102_100)))
+
+
 def test_tombstones_are_bounded_and_only_expired_ones_give_way() -> None:
     state = led(slots=10, limits=Limits(tombstones=2))
     step(state, [dispatch("a", "b", "c", "d")], at(100_100))

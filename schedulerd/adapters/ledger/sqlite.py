@@ -18,6 +18,7 @@ from schedulerd.adapters.ledger.sqlite_file import open_writer, tidy, translated
 from schedulerd.adapters.ledger.upkeep import Upkeep
 from schedulerd.core.effects import Record
 from schedulerd.errors import LedgerError, StaleEpoch
+from schedulerd.hostkit import failpoint
 from schedulerd.model.run import OpenWork
 
 
@@ -100,7 +101,9 @@ class SqliteLedger:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                failpoint.at("ledger.before_commit")
                 self._connection.execute("COMMIT")
+                failpoint.at("ledger.after_commit")
             except BaseException:
                 self._roll_back()
                 raise

@@ -31,7 +31,7 @@ def translated(path: Path, doing: str) -> Iterator[None]:
         raise
     except _CONTENT_ERRORS as error:
         raise LedgerContentError(f"{path}: {doing}: refused: {error}; nothing was written") from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:  # OSError: a failpoint's
         raise LedgerError(f"{path}: {doing}: {error}") from error
 
 
