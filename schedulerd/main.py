@@ -97,7 +97,7 @@ def _reload(config: Path, service: Service) -> None:
             log.warning("[%s] has changed in %s; it needs a restart", key, config)
         service.adopt(settings)
         logging.getLogger().setLevel(settings.log_level.upper())
-        answer = service.reload(60.0)
+        answer = service.door.reload(60.0)
         if not answer.faults:
             log.info(
                 "job table read  added=%d changed=%d removed=%d unchanged=%d",

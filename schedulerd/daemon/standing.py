@@ -1,0 +1,71 @@
+"""How this daemon stands: ready, alive, and in words, for STATUS, /readyz, watchdog and metrics. Changes nothing."""
+
+import logging
+
+from schedulerd.daemon.clock_trust import ClockTrust
+from schedulerd.daemon.loop import PATIENCE_MS, Loop
+from schedulerd.daemon.table import JobFiles
+from schedulerd.hostkit import clock
+
+SILENT = 5.0  # seconds without a finished round after which it is not ready
+SILENCE = 20.0  # seconds without a finished round after which the loop does not count as alive
+
+log = logging.getLogger(__name__)
+
+
+class Standing:
+    """Read by any thread."""
+
+    def __init__(self, loop: Loop, trust: ClockTrust, files: JobFiles) -> None:
+        self._loop = loop
+        self._trust = trust
+        self._files = files
+        self._discovery_error = ""
+
+    def discovery_failed(self, text: str) -> None:
+        """Workers cannot be looked for; said once, until it is another trouble."""
+        if text != self._discovery_error:
+            log.warning("workers cannot be looked for: %s; trying again", text)
+        self._discovery_error = text
+
+    def discovery_answered(self) -> None:
+        """Workers can be looked for (again)."""
+        self._discovery_error = ""
+
+    def is_ready(self) -> bool:
+        """Leading, table loaded, discovery answered once."""
+        return self._loop.is_leading and self._loop.has_workers and self._silence() < SILENT
+
+    def is_alive(self) -> bool:
+        """Loop and alarm make progress."""
+        return self._loop.is_alive and self._silence() < SILENCE and self._loop.alarm.is_alive()
+
+    def lag(self) -> float:
+        """Seconds that what has arrived waits for the loop."""
+        return max(self._loop.lag, self._silence() - PATIENCE_MS / 1000)
+
+    def words(self) -> str:
+        """STATUS for systemd."""
+        reasons = "; ".join(self.reasons())
+        head = f"leading, epoch {self._loop.epoch}" if self._loop.is_leading else "not leading"
+        return f"{head}: {reasons}" if reasons else head
+
+    def reasons(self) -> list[str]:
+        """Why it is not ready; may also warn while it is."""
+        reasons = [text for text in (self._loop.trouble, self._trust.words()) if text]
+        if self._loop.is_leading and self._silence() >= SILENT:
+            reasons.append(f"the loop has been busy for {self._silence():.0f} s: nothing is fired meanwhile")
+        if self._files.waits:
+            reasons.append("the job files are read when it is, the table in force stays until then")
+        if self._discovery_error:
+            reasons.append(self._discovery_error)
+        elif not self._loop.has_workers:
+            reasons.append("waiting for the first word on workers")
+        if self._files.faults:
+            count = len(self._files.faults)
+            reasons.append(f"the job files have {count} fault{'s' * (count > 1)}, the table in force stays")
+        return reasons
+
+    def _silence(self) -> float:
+        """Seconds since the loop last finished a round; 0 before its first."""
+        return clock.boot_seconds() - self._loop.progress if self._loop.progress else 0.0
