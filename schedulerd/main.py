@@ -77,8 +77,8 @@ def _serve(config: Path, service: Service) -> None:
             if not is_ready and service.is_ready():
                 is_ready = True
                 service.say_ready()
-            if service.is_broken():
-                raise SettingsError("the loop has ended by itself; see the log above")
+            if fault := service.fault():
+                raise SettingsError(fault)
             wake.wait(0.2 if not is_ready else 1.0)
             wake.clear()
             if asked["reload"]:

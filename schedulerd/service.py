@@ -3,13 +3,16 @@
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import structs
 
 from schedulerd.adapters.discovery import Discovery
 from schedulerd.adapters.discovery_consul import ConsulDiscovery
 from schedulerd.adapters.discovery_static import StaticDiscovery
-from schedulerd.adapters.election_file import FileElection
+from schedulerd.adapters.election import Election, LeaderCard
+from schedulerd.adapters.election_consul import ConsulElection
+from schedulerd.adapters.election_file import FileElection, FileLock
 from schedulerd.adapters.ledger.open import open_ledger, open_reader
 from schedulerd.adapters.metrics import Metrics
 from schedulerd.api.server import build_app, serve
@@ -23,9 +26,9 @@ from schedulerd.daemon.perform import Watch
 from schedulerd.daemon.standing import Standing
 from schedulerd.daemon.table import JobFiles
 from schedulerd.daemon.vitals import Vitals
-from schedulerd.door import ServiceDoor
+from schedulerd.door import VERSION, ServiceDoor
 from schedulerd.errors import SettingsError
-from schedulerd.hostkit import clock
+from schedulerd.hostkit import clock, host
 from schedulerd.hostkit.consul_client import ConsulClient
 from schedulerd.hostkit.settings import SchedulerdSettings
 
@@ -39,17 +42,15 @@ class Service:
         self.settings = settings
         self._metrics = Metrics()
         self._inbox = Inbox()
-        # the ledger has a lock of its own: another state directory may name the same file
-        ledger = settings.ledger.path
-        self._elections = (
-            FileElection(settings.state_dir),
-            FileElection(ledger.parent, f"{ledger.name}.lock"),
-        )
+        card = _own_card(settings)
+        self._locks = _locks_of(settings)
+        self._election = self._election_of(settings, card)
         trust = ClockTrust(settings.clock_wait)
         self._loop = Loop(
             open_ledger=lambda: open_ledger(settings.ledger.url),
+            election=self._election,
             inbox=self._inbox,
-            leader=_own_id(settings.state_dir),
+            card=card,
             listen=settings.results.listen,
             advertise=settings.results.advertise,
             output="",
@@ -58,6 +59,8 @@ class Service:
             watches=(chronicle, self._metrics.watch, *watches),
             on_bad_frame=self._metrics.bad_frames.inc,
             on_fenced=self._metrics.fenced.inc,
+            on_lost=self._metrics.leadership_lost,
+            on_gained=self._gained,
         )
         self._files = JobFiles(
             settings.jobs_dir,
@@ -67,10 +70,12 @@ class Service:
             trust=trust,
             open_reader=lambda: open_reader(settings.ledger.url),
         )
-        self._standing = Standing(self._loop, trust, self._files)
+        self._standing = Standing(self._loop, self._election, trust, self._files)
         self.door = ServiceDoor(
             inbox=self._inbox,
+            id=card.id,
             loop=self._loop,
+            election=self._election,
             files=self._files,
             standing=self._standing,
             open_reader=lambda: open_reader(settings.ledger.url),
@@ -83,6 +88,7 @@ class Service:
             lambda: open_reader(settings.ledger.url),
             metrics=self._metrics,
             defaults=lambda: self.settings.defaults,
+            own_names=[name for name in (urlsplit(card.url).hostname,) if name],
         )
         self._server = serve(
             app, settings.api.listen, str(settings.api.socket) if settings.api.socket else None
@@ -97,15 +103,20 @@ class Service:
         return self._server.address
 
     def start(self) -> None:
-        """Lead, read the table, look for workers, serve. Raises SettingsError, LedgerError or JobFileError."""
-        for election in self._elections:
-            if not election.acquire():
-                raise SettingsError(election.holder())
+        """Lead or stand by, read the table, look for workers, serve.
+
+        Raises SettingsError, LedgerError or JobFileError.
+        """
+        for lock in self._locks:
+            if not lock.acquire():
+                raise SettingsError(lock.holder())
         self._vitals.start()
         try:
+            self._election.start(self._inbox.wake)
             self._loop.start()
             self._loop.alarm.every(UPKEEP_EVERY, self._upkeep, "upkeep")
-            self._files.read_first()
+            if self._election.kind == "file":
+                self._files.read_first()
             self._discovery.start(self._workers_seen, self._discovery_failed)
             self._server.start()
         except BaseException:
@@ -130,18 +141,34 @@ class Service:
         """Tell systemd that this daemon serves."""
         self._vitals.ready()
 
-    def is_broken(self) -> bool:
-        """The loop has ended by itself; only a restart helps."""
-        return not self._loop.is_alive
+    def fault(self) -> str:
+        """Why it cannot go on; empty while it can."""
+        if not self._loop.is_alive:
+            return "the loop has ended by itself; see the log above"
+        return self._election.fault or str(self._files.failure or "")
 
     def stop(self) -> None:
-        """End in order: no new callers, no new workers, then the loop."""
+        """End in order: first what another scheduler waits for, so that it leads at once, then the rest."""
+        self._loop.stop()
+        self._election.stop()
         self._discovery.stop()
         self._server.stop()
-        self._loop.stop()
         self._vitals.stop()
-        for election in self._elections:
-            election.close()
+        for lock in self._locks:
+            lock.close()
+
+    def _election_of(self, settings: SchedulerdSettings, card: LeaderCard) -> Election:
+        if settings.election.kind == "file":
+            return FileElection(self._locks, card)
+        consul = settings.discovery.consul
+        return ConsulElection(
+            lambda seconds: ConsulClient(consul.address, token=consul.token(), timeout_seconds=seconds),
+            settings.cluster,
+            card,
+            settings.election.terms,
+            settings.state_dir,
+            on_error=self._metrics.discovery_errors.inc,
+        )
 
     # ---- facts for the loop ------------------------------------------------------------------------------------
 
@@ -152,6 +179,10 @@ class Service:
     def _discovery_failed(self, text: str) -> None:
         self._standing.discovery_failed(text)
         self._metrics.discovery_errors.inc()
+
+    def _gained(self, has_table: bool) -> None:
+        if self._election.kind != "file":  # that one reads its job files at each start
+            self._files.take_over(has_table)
 
     def _clock_stepped(self, seconds: float) -> None:
         self._metrics.clock_jumps.inc()
@@ -178,6 +209,30 @@ def _own_id(state_dir: Path) -> str:
         raise SettingsError(
             f"state_dir: {path} cannot be used: {error.strerror}; nothing was started"
         ) from error
+
+
+def _own_card(settings: SchedulerdSettings) -> LeaderCard:
+    """What others get to know of this scheduler while it leads."""
+    sqlite = settings.ledger.path
+    return LeaderCard(
+        id=_own_id(settings.state_dir),
+        name=settings.name,
+        advertise=settings.api.advertise,
+        host=host.host_id(),
+        boot=clock.boot_id(),
+        ledger=f"sqlite://{sqlite.resolve()}" if sqlite is not None else "postgresql",
+        version=VERSION,
+    )
+
+
+def _locks_of(settings: SchedulerdSettings) -> tuple[FileLock, ...]:
+    """A state directory has one user; a SQLite file one, or several that were elected one by one, never both kinds."""
+    own = FileLock(settings.state_dir)
+    ledger = settings.ledger.path
+    if ledger is None:
+        return (own,)
+    # the ledger has a lock of its own: another state directory may name the same file
+    return (own, FileLock(ledger.parent, f"{ledger.name}.lock", is_shared=settings.election.kind == "consul"))
 
 
 def _discovery_of(settings: SchedulerdSettings) -> Discovery:

@@ -57,6 +57,7 @@ class Metrics:
         self.fenced = self._counter(
             "fenced", "Leaderships and attempts that were ended because somebody else may act."
         )
+        self.leaderships_lost = self._counter("leaderships_lost", "Leaderships that ended.", "reason")
         self.discovery_errors = self._counter("consul_errors", "Calls of Consul that failed.")
         self.clock_jumps = self._counter("clock_jumps", "Steps of the wall clock, and suspends of the host.")
         self.bad_frames = self._counter("bad_frames", "Frames that were dropped because they made no sense.")
@@ -128,6 +129,10 @@ class Metrics:
             _drop(metric, job)
         for state in RunState:
             _drop(self.runs, job, state.value)
+
+    def leadership_lost(self, reason: str) -> None:
+        """This daemon leads no more; the reason in a word."""
+        self.leaderships_lost.labels(reason).inc()
 
     # ---- what is looked up when somebody reads the metrics --------------------------------------------------
 

@@ -1,6 +1,7 @@
-"""The leader's loop: take what has arrived, step once, commit once, then send. Owns State, ledger and sockets.
+"""The loop: while the election's lease holds, take what has arrived, step once, commit once, then send; else stand by.
 
-There is one way to begin and one way to recover: take the next epoch and rebuild the State from the ledger.
+It owns State, ledger and sockets. There is one way to begin and one way to recover: take the next epoch and rebuild the
+State from the ledger.
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from schedulerd.adapters.alarm import Alarm
 from schedulerd.adapters.collector import Collector
+from schedulerd.adapters.election import Election, LeaderCard, Lease, who_leads
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.core.effects import Effect, RecordEvent, StepDown
@@ -28,7 +30,8 @@ from schedulerd.core.step import step
 from schedulerd.core.takeover import rebuild
 from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
-from schedulerd.daemon.perform import Performer, Watch
+from schedulerd.daemon.perform import LeaseOver, Performer, Watch
+from schedulerd.daemon.succession import Succession
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
 from schedulerd.hostkit import clock
 from schedulerd.model.moment import Moment
@@ -39,12 +42,17 @@ EVENTS = 4000  # events a step takes at most from the inbox, and frames at most 
 PATIENCE_MS = 2000  # how long the loop waits without any event; for the watchdog's sake
 SUSPICION = 30.0  # seconds for which events are taken one by one after a batch was refused
 RETRY = 1.0  # seconds between two tries to lead after the ledger failed
+ASIDE = 5.0  # seconds for which a leader that stepped down leaves the lead to others
 
 log = logging.getLogger(__name__)
 
 
 class CoreFault(Exception):
     """A step raised what it never should; its cause says what."""
+
+
+class SteppedDown(Exception):
+    """Somebody asked this leader to let another lead."""
 
 
 class Loop:
@@ -54,8 +62,9 @@ class Loop:
         self,
         *,
         open_ledger: Callable[[], Ledger],
+        election: Election,
         inbox: Inbox,
-        leader: str,
+        card: LeaderCard,
         listen: str,
         advertise: str,
         output: str,
@@ -64,7 +73,13 @@ class Loop:
         watches: Sequence[Watch] = (),
         on_bad_frame: Callable[[], None] = lambda: None,
         on_fenced: Callable[[], None] = lambda: None,
+        on_lost: Callable[[str], None] = lambda reason: None,
+        on_gained: Callable[[bool], None] = lambda has_table: None,
     ) -> None:
+        """`card`: who this scheduler is.
+
+        `on_lost` gets the reason of each leadership's end, `on_gained` at each begin whether the ledger has a table.
+        """
         self.inbox = inbox
         self.epoch = 0
         self.is_leading = False
@@ -76,7 +91,7 @@ class Loop:
         self.endpoint = ""  # where results come in, with the real port
         self.alarm = Alarm(self._ring)
         self._open_ledger = open_ledger
-        self._leader = leader
+        self._leader = card.id
         self._nonce = uuid.uuid4().hex[:16]
         self._listen = listen
         self._advertise = advertise
@@ -86,6 +101,10 @@ class Loop:
         self._watches = watches
         self._on_bad_frame = on_bad_frame
         self._on_fenced = on_fenced
+        self._on_gained = on_gained
+        self._election = election
+        self._succession = Succession(election, card, on_lost)
+        self._asked_down = ""  # who asked this leader to step down
         self._found: WorkersSeen | None = None
         self._stopping = threading.Event()
         self._begun = threading.Event()
@@ -93,7 +112,7 @@ class Loop:
         self._thread = threading.Thread(target=self._main, name="loop", daemon=True)
 
     def start(self, timeout: float = 60.0) -> None:
-        """Bind, open the ledger, lead. Raises what went wrong (SettingsError, LedgerError)."""
+        """Bind, open the ledger, lead; or stand by, if it was not elected. Raises SettingsError or LedgerError."""
         self.alarm.start()
         self._thread.start()
         self._begun.wait(timeout)
@@ -111,6 +130,11 @@ class Loop:
             self._thread.join(timeout)
         self.alarm.stop()
 
+    def step_down(self, by: str) -> None:
+        """From any thread: end this leadership after the round under way, so that another can lead."""
+        self._asked_down = by
+        self.inbox.wake()
+
     @property
     def is_alive(self) -> bool:
         """The loop's thread runs."""
@@ -120,14 +144,12 @@ class Loop:
         self.inbox.put(AlarmRang())
 
     def _main(self) -> None:
-        ledger: Ledger | None = None
         try:
             collector = Collector(self._listen, self._on_bad_frame)
             collector.watch(self.inbox.fileno())
             try:
                 self.endpoint = collector.endpoint
-                ledger = self._open_ledger()
-                self._lead_for_ever(collector, ledger)
+                self._take_part(collector)
             finally:
                 collector.close()
         except Exception as error:  # whatever it is, start() or the watchdog must learn of it
@@ -139,43 +161,85 @@ class Loop:
             self.is_leading = False
             self.inbox.refuse_all("schedulerd is stopping")
             self._begun.set()
-            if ledger is not None:
-                ledger.close()
 
-    def _lead_for_ever(self, collector: Collector, ledger: Ledger) -> None:
+    def _take_part(self, collector: Collector) -> None:
         seen = 0
         while not self._stopping.is_set():
+            lease = self._election.lease
+            if lease is None or not lease.holds():
+                self._stand_by(collector)
+                continue
             outbox = Outbox(collector.context)
+            ledger: Ledger | None = None
+            why_aside, retry = "", 0.0
             try:
-                seen = self._lead(collector, ledger, outbox, seen)
+                ledger = self._open_ledger()
+                seen = self._lead(collector, ledger, outbox, lease, seen)
+            except SteppedDown as error:
+                why_aside = str(error)
+            except LeaseOver as error:
+                self._resign("lease", str(error))
+                self._on_fenced()
             except StaleEpoch as error:
-                log.warning("a newer leader has written to the ledger: %s; leading again", error)
-                self._resign(str(error))
+                log.warning("a newer leader has written to the ledger: %s", error)
+                self._resign("newer_epoch", str(error))
+                self._on_fenced()
+                why_aside = "a newer leader has written to the ledger"
             except LedgerError as error:
                 if not self._begun.is_set():
                     raise
                 log.error("the ledger failed: %s; nothing was sent, the state is rebuilt from it", error)
-                self._resign(str(error))
-                self._stopping.wait(RETRY)
+                self._resign("ledger", str(error))
+                self._on_fenced()
+                why_aside, retry = "the ledger failed", RETRY
             finally:
                 outbox.close()
+                if ledger is not None:
+                    _close(ledger)
+            if why_aside and not self._election.give_up(why_aside, ASIDE):
+                self._stopping.wait(retry)  # there is nobody else who could lead
 
-    def _resign(self, why: str) -> None:
+    def _stand_by(self, collector: Collector) -> None:
+        """Wait for news, and let nothing pile up that is a leader's business."""
+        self._begun.set()
+        self._succession.notice()
+        if self._election.leader is not None:
+            self.trouble = ""
+        self.alarm.rang()
+        collector.wait(PATIENCE_MS)
+        for event in self.inbox.take(EVENTS):
+            if isinstance(event, WorkersSeen):
+                self._found = event
+                self.has_workers = True
+            elif isinstance(event, CommandGiven):
+                self.inbox.answer(event.token, CommandError("unavailable", who_leads(self._election)))
+        collector.take(EVENTS)  # their senders keep them until a leader acknowledges
+        self._trust.look()
+        self._asked_down = ""
+        self.progress = clock.boot_seconds()
+        self.lag = 0.0
+
+    def _resign(self, reason: str, why: str) -> None:
+        """Reason in a word, and in a sentence."""
         self.is_leading = False
         self.trouble = why
-        self._on_fenced()
+        self._succession.end(reason, why, self.epoch)
         self.inbox.refuse_all(f"schedulerd does not lead: {why}")
 
-    def _lead(self, collector: Collector, ledger: Ledger, outbox: Outbox, seen: int) -> int:
-        """One leadership, from its epoch to its end; returns the epoch that ended it."""
+    def _lead(self, collector: Collector, ledger: Ledger, outbox: Outbox, lease: Lease, seen: int) -> int:
+        """One leadership, from its epoch to its end; returns the epoch that ended it.
+
+        Raises SteppedDown, LeaseOver and LedgerError, each of which ends it too.
+        """
         now = _now()
         epoch = ledger.lead(self._leader, seen, now.utc)
-        state = self._rebuild(ledger, epoch, now)
+        state, has_table = self._rebuild(ledger, epoch, now)
         performer = Performer(
             ledger=ledger,
             outbox=outbox,
             alarm=self.alarm,
             inbox=self.inbox,
+            lease=lease,
             epoch=epoch,
             leader=self._leader,
             nonce=self._nonce,
@@ -183,10 +247,13 @@ class Loop:
         )
         self.epoch = epoch
         log.info("leading  epoch=%d jobs=%d open_runs=%d", epoch, len(state.jobs), len(state.runs))
+        news: list[Effect] = [*self._succession.begin(epoch, now.utc)]
         self.alarm.rang()
         events = self._beginning()
         singly_until = 0.0  # mono: while a culprit is looked for, every event is a batch of its own
         while not self._stopping.is_set():
+            if self._asked_down:
+                self._hand_over(performer, f"asked by {self._asked_down}")
             now = _now()
             count = 1 if now.mono < singly_until else len(events)
             batch, events = events[:count], events[count:]
@@ -195,31 +262,54 @@ class Loop:
                 if isinstance(effects[0], StepDown):
                     newer = effects[0].seen
                     log.warning("a worker has seen epoch %d, ours is %d; leading again", newer, epoch)
-                    self._resign("a newer epoch was seen")
+                    self._resign("newer_epoch", "a newer epoch was seen")
+                    self._on_fenced()
                     return newer
-                performer.perform(effects, now)
+                performer.perform([*news, *effects], now)
             except (LedgerContentError, CoreFault) as error:
                 log.error("a batch was refused: %s; nothing of it was done", error, exc_info=error.__cause__)
                 outbox.close()
                 if len(batch) > 1:
                     events = [*batch, *events]
                 else:
-                    self._reject(performer, ledger, batch, error)
+                    self._reject(performer, ledger, lease, batch, error)
                 singly_until = now.mono + SUSPICION
-                state = self._rebuild(ledger, epoch, _now())
+                state, _ = self._rebuild(ledger, epoch, _now())
                 events = [*self._beginning(), *events]
                 continue
-            self.is_leading, self.trouble = True, ""
+            if not self.is_leading:
+                news = []
+                self._succession.recorded()
+                self.is_leading, self.trouble = True, ""
+                self._on_gained(has_table)
             self._begun.set()
             self.progress = clock.boot_seconds()
             self.lag = self.progress - now.mono
             if events:
                 continue
-            if self.is_upkeep_due:
+            if self.is_upkeep_due and lease.holds():
                 self.is_upkeep_due = ledger.maintain(now.utc)
             collector.wait(PATIENCE_MS)
+            if not lease.holds():
+                raise LeaseOver(lease.lost)
             events = self._take(collector)
+        self._say_farewell(performer, "stopping", "schedulerd is stopping")
         return seen
+
+    def _hand_over(self, performer: Performer, why: str) -> None:
+        self._asked_down = ""
+        log.info("stepping down: %s", why)
+        self._say_farewell(performer, "stepped_down", why)
+        raise SteppedDown(why)
+
+    def _say_farewell(self, performer: Performer, reason: str, why: str) -> None:
+        """An end of our own will, while the lease holds: it is recorded, and the next leader need not guess."""
+        self._resign(reason, why)
+        try:
+            performer.perform(self._succession.farewell(), _now())
+            self._succession.recorded()
+        except (LedgerError, LeaseOver) as error:
+            log.warning("the end of this leadership was not recorded: %s", error)
 
     def _beginning(self) -> list[Event]:
         """What a State that was just rebuilt is told first."""
@@ -230,12 +320,15 @@ class Loop:
         self,
         performer: Performer,
         ledger: Ledger,
+        lease: Lease,
         batch: Sequence[Event],
         error: LedgerContentError | CoreFault,
     ) -> None:
         """The one event that cannot be done: record it, answer or acknowledge it, so that it does not come back."""
         detail = f"{type(batch[0]).__name__ if batch else 'the time'}: {error}"[:2000]
         log.error("an event was rejected, it changes nothing: %s", detail)
+        if not lease.holds():
+            raise LeaseOver(lease.lost)
         ledger.commit(self.epoch, [RecordEvent(type="rejected", time=clock.utc_now(), detail=detail)])
         for event in batch:
             if isinstance(event, CommandGiven):
@@ -262,10 +355,12 @@ class Loop:
         events.extend(FrameArrived(frame.envelope, frame.message) for frame in collector.take(EVENTS))
         return events
 
-    def _rebuild(self, ledger: Ledger, epoch: int, now: Moment) -> State:
+    def _rebuild(self, ledger: Ledger, epoch: int, now: Moment) -> tuple[State, bool]:
+        """The State as the ledger tells it, and whether a job table was ever accepted."""
         results = f"tcp://{self._advertise}" if self._advertise else self.endpoint
-        return rebuild(
-            ledger.load(),
+        work = ledger.load()
+        state = rebuild(
+            work,
             epoch=epoch,
             leader=self._leader,
             results=results,
@@ -274,6 +369,7 @@ class Loop:
             now=now,
             doubts_clock=not self._trust.is_given,
         )
+        return state, bool(work.jobs or work.removed)
 
 
 def _stepped(state: State, events: Sequence[Event], now: Moment) -> list[Effect]:
@@ -282,6 +378,13 @@ def _stepped(state: State, events: Sequence[Event], now: Moment) -> list[Effect]
         return step(state, events, now)
     except Exception as error:
         raise CoreFault(f"the core failed with {type(error).__name__}: {error}") from error
+
+
+def _close(ledger: Ledger) -> None:
+    try:
+        ledger.close()
+    except LedgerError as error:
+        log.warning("%s", error)
 
 
 def _now() -> Moment:

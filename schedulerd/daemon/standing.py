@@ -2,6 +2,7 @@
 
 import logging
 
+from schedulerd.adapters.election import Election
 from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.loop import PATIENCE_MS, Loop
 from schedulerd.daemon.table import JobFiles
@@ -16,8 +17,9 @@ log = logging.getLogger(__name__)
 class Standing:
     """Read by any thread."""
 
-    def __init__(self, loop: Loop, trust: ClockTrust, files: JobFiles) -> None:
+    def __init__(self, loop: Loop, election: Election, trust: ClockTrust, files: JobFiles) -> None:
         self._loop = loop
+        self._election = election
         self._trust = trust
         self._files = files
         self._discovery_error = ""
@@ -33,8 +35,17 @@ class Standing:
         self._discovery_error = ""
 
     def is_ready(self) -> bool:
-        """Leading, table loaded, discovery answered once."""
-        return self._loop.is_leading and self._loop.has_workers and self._silence() < SILENT
+        """Leading, table loaded, discovery answered once; or standing by for a leader that is known."""
+        if self._silence() >= SILENT or self._election.fault:
+            return False
+        if self._loop.is_leading:
+            return self._loop.has_workers and self._files.is_settled
+        return self._election.leader is not None and not self._election.trouble
+
+    def epoch(self) -> int:
+        """Of the leadership that is known: ours, or the leader's."""
+        leader = None if self._loop.is_leading else self._election.leader
+        return self._loop.epoch if leader is None else leader.epoch
 
     def is_alive(self) -> bool:
         """Loop and alarm make progress."""
@@ -47,12 +58,21 @@ class Standing:
     def words(self) -> str:
         """STATUS for systemd."""
         reasons = "; ".join(self.reasons())
-        head = f"leading, epoch {self._loop.epoch}" if self._loop.is_leading else "not leading"
+        leader = self._election.leader
+        if self._loop.is_leading:
+            head = f"leading, epoch {self._loop.epoch}"
+        elif leader is not None and self._election.kind != "file":
+            head = f"standby, leader is {leader.words()}, epoch {leader.epoch}"
+        else:
+            head = "not leading"
         return f"{head}: {reasons}" if reasons else head
 
     def reasons(self) -> list[str]:
         """Why it is not ready; may also warn while it is."""
-        reasons = [text for text in (self._loop.trouble, self._trust.words()) if text]
+        said = (self._loop.trouble, self._election.fault or self._election.trouble, self._trust.words())
+        reasons = [text for text in said if text]
+        if not self._loop.is_leading and self._election.leader is None and not reasons:
+            reasons.append("nobody leads at the moment")
         if self._loop.is_leading and self._silence() >= SILENT:
             reasons.append(f"the loop has been busy for {self._silence():.0f} s: nothing is fired meanwhile")
         if self._files.waits:

@@ -40,6 +40,8 @@ class JobFiles:
         open_reader: Callable[[], LedgerReader],
     ) -> None:
         self.faults: tuple[str, ...] = ()  # of the files as they were last read
+        self.is_settled = False  # a table is in force, from them or from the ledger
+        self.failure: JobFileError | None = None  # the first table was faulty, so there is none at all
         self.waits = False  # they change what must wait until the clock is believed
         self._directory = directory
         self._defaults = defaults
@@ -57,15 +59,29 @@ class JobFiles:
             if self._trust.is_given:
                 raise
             log.warning("the job files are not in force yet: %s", error)
-            self.waits = True
+            self.waits = self.is_settled = True
             threading.Thread(target=self._read_later, name="table", daemon=True).start()
             return
         if not answer.faults:
+            self.is_settled = True
             return
         cluster = self._inbox.ask(rq.DescribeCluster(), RELOAD_WAIT)
         assert isinstance(cluster, rq.ClusterView)
         if cluster.jobs == 0:
             raise JobFileError(answer.faults)
+        self.is_settled = True
+
+    def take_over(self, has_table: bool) -> None:
+        """This scheduler leads. A table in the ledger stays in force: a takeover must not revert what was accepted.
+
+        Called by the loop, which must not wait for itself: a first table is read in a thread of its own.
+        """
+        if has_table:
+            if not self.is_settled:
+                log.info("the ledger's job table is in force; %s is read at a reload", self._directory)
+            self.is_settled = True
+        elif not self.is_settled:
+            threading.Thread(target=self._read_for_leader, name="table", daemon=True).start()
 
     def reload(self, timeout: float) -> ReloadAnswer:
         """Read them in the caller's thread and hand the table to the loop. Raises CommandError.
@@ -87,7 +103,7 @@ class JobFiles:
                 raise
             return self._refused(tuple(error.text.splitlines()))
         assert isinstance(answer, rq.TableReplaced)
-        self.faults = ()
+        self.faults, self.is_settled = (), True
         return ReloadAnswer(
             added=list(answer.added),
             changed=list(answer.changed),
@@ -115,6 +131,14 @@ class JobFiles:
             ]
         finally:
             reader.close()
+
+    def _read_for_leader(self) -> None:
+        try:
+            self.read_first()
+        except JobFileError as error:
+            self.failure = error
+        except CommandError as error:  # it leads no more; whoever leads next reads a first table
+            log.warning("the job files were not read: %s", error)
 
     def _read_later(self) -> None:
         """In a thread of its own: as soon as the clock is believed; a fault then leaves the table in force."""

@@ -34,7 +34,10 @@ def status_verb(session: Session, job: str | None) -> None:
 
 
 def _show_cluster(session: Session, cluster: dict[str, Any]) -> None:
+    leader = cluster["leader"]
     role = "leading" if cluster["is_leading"] else "not leading"
+    if leader and not cluster["is_leading"]:
+        role = f"standby of {printable(leader['name'])}"
     ready = "ready" if cluster["ready"] else "not ready"
     click.echo(f"schedulerd {cluster['version']}  {role}, {ready}, epoch {cluster['epoch']}")
     for reason in cluster["reasons"]:
