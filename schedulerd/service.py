@@ -83,6 +83,7 @@ class Service:
         self._discovery = _discovery_of(settings)
         self._metrics.loop_lag.set_function(self._standing.lag)
         self._metrics.watch_age.set_function(self._watch_age)
+        self._metrics.lease_age.set_function(lambda: self.door.status().lease_age or 0.0)
         app = build_app(
             self.door,
             lambda: open_reader(settings.ledger.url),

@@ -32,6 +32,9 @@ class Metrics:
     def _make_gauges(self) -> None:
         self.leader = self._gauge("leader", "1 while this daemon leads.")
         self.epoch = self._gauge("epoch", "Which leadership this is.")
+        self.lease_age = self._gauge(
+            "lease_age_seconds", "Since the renewal that the lease rests on was sent."
+        )
         self.jobs = self._gauge("jobs", "Jobs of the table.", "state")
         self.workers = self._gauge("workers", "Workers that are known.", "state")
         self.pending = self._gauge("subtasks_pending", "Subtasks that wait for a worker.")

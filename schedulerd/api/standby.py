@@ -34,6 +34,10 @@ class Standby:
 
     def _elsewhere(self, status: DoorStatus, scope: Scope) -> ASGIApp:
         leader = status.leader
+        if leader is not None and leader.id == status.id:
+            return problem(
+                503, "this schedulerd was elected and only just begins to lead", {"Retry-After": "1"}
+            )
         if leader is None:
             reasons = "; ".join(status.reasons) or "it has only just stopped"
             return problem(503, f"nobody leads at the moment: {reasons}", {"Retry-After": "2"})

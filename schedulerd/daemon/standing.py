@@ -2,9 +2,10 @@
 
 import logging
 
-from schedulerd.adapters.election import Election
+from schedulerd.adapters.election import Election, LeaderCard
 from schedulerd.daemon.clock_trust import ClockTrust
-from schedulerd.daemon.loop import PATIENCE_MS, Loop
+from schedulerd.daemon.leadership import PATIENCE_MS
+from schedulerd.daemon.loop import Loop
 from schedulerd.daemon.table import JobFiles
 from schedulerd.hostkit import clock
 
@@ -40,7 +41,7 @@ class Standing:
             return False
         if self._loop.is_leading:
             return self._loop.has_workers and self._files.is_settled
-        return self._election.leader is not None and not self._election.trouble
+        return self._other_leader() is not None and not self._election.trouble
 
     def epoch(self) -> int:
         """Of the leadership that is known: ours, or the leader's."""
@@ -58,10 +59,10 @@ class Standing:
     def words(self) -> str:
         """STATUS for systemd."""
         reasons = "; ".join(self.reasons())
-        leader = self._election.leader
+        leader = self._other_leader()
         if self._loop.is_leading:
             head = f"leading, epoch {self._loop.epoch}"
-        elif leader is not None and self._election.kind != "file":
+        elif leader is not None:
             head = f"standby, leader is {leader.words()}, epoch {leader.epoch}"
         else:
             head = "not leading"
@@ -71,7 +72,7 @@ class Standing:
         """Why it is not ready; may also warn while it is."""
         said = (self._loop.trouble, self._election.fault or self._election.trouble, self._trust.words())
         reasons = [text for text in said if text]
-        if not self._loop.is_leading and self._election.leader is None and not reasons:
+        if not self._loop.is_leading and self._other_leader() is None and not reasons:
             reasons.append("nobody leads at the moment")
         if self._loop.is_leading and self._silence() >= SILENT:
             reasons.append(f"the loop has been busy for {self._silence():.0f} s: nothing is fired meanwhile")
@@ -85,6 +86,11 @@ class Standing:
             count = len(self._files.faults)
             reasons.append(f"the job files have {count} fault{'s' * (count > 1)}, the table in force stays")
         return reasons
+
+    def _other_leader(self) -> LeaderCard | None:
+        """Whom this scheduler stands by for; None also while it has been elected itself and only just begins."""
+        lease = self._election.lease
+        return None if lease is not None and lease.holds() else self._election.leader
 
     def _silence(self) -> float:
         """Seconds since the loop last finished a round; 0 before its first."""

@@ -3,6 +3,7 @@
 The end of one that lost its lease cannot be recorded by itself: it is told at its next begin. Decides nothing.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -12,6 +13,10 @@ from schedulerd.adapters.election import Election, LeaderCard
 from schedulerd.core.effects import RecordEvent
 from schedulerd.hostkit import clock
 from schedulerd.protocol.ids import rfc3339
+
+OF_OWN_WILL = ("stepped_down", "stopping")
+
+log = logging.getLogger(__name__)
 
 
 class Succession:
@@ -42,6 +47,8 @@ class Succession:
         """Our leadership ended: `reason` in a word, `why` in a sentence."""
         self._before = None
         self._on_lost(reason)
+        level = logging.INFO if reason in OF_OWN_WILL else logging.WARNING
+        log.log(level, "leading no more  epoch=%d reason=%s detail=%s", epoch, reason, why)
         detail = f"{self._card.name} led in epoch {epoch} until now: {reason}: {why}"
         self._end = RecordEvent(type="leader_lost", time=clock.utc_now(), detail=detail)
 

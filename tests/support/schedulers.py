@@ -1,17 +1,24 @@
 """Several schedulerd of one cluster as processes: one ledger, one Consul, a state directory and an API for each."""
 
 import json
+import signal
+import sqlite3
 import subprocess
+import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from support.consul_agent import ConsulAgent
 from support.daemons import PROGRAMS, Daemon, clean_environment
+from support.fleet import lines
 from support.ports import free_ports
 from support.waiting import wait_until
 
@@ -23,6 +30,7 @@ renew_seconds = 0.4
 lease_seconds = 1.4
 lock_delay_seconds = 1
 """
+TTL, LEASE, LOCK_DELAY = 2.0, 1.4, 1.0  # seconds; of SHORT
 USUAL = '[election]\nkind = "consul"\n'
 
 
@@ -77,7 +85,19 @@ class Scheduler:
 
     def ctl(self, *words: str, code: int | None = 0) -> str:
         """What schedulerctl prints when it asks this one; fails when its exit code is not `code` (None: any)."""
-        done = subprocess.run(
+        done = self._run(words)
+        text = done.stdout + done.stderr
+        assert code is None or done.returncode == code, f"{words} ended with {done.returncode}:\n{text}"
+        return text
+
+    def json(self, *words: str) -> Any:
+        """What `schedulerctl -o json` gives."""
+        done = self._run(("-o", "json", *words))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def _run(self, words: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             [PROGRAMS / "schedulerctl", *words],
             env={**clean_environment(), "SCHEDULERD_ADDR": self.api},
             capture_output=True,
@@ -85,13 +105,6 @@ class Scheduler:
             timeout=60,
             check=False,
         )
-        text = done.stdout + done.stderr
-        assert code is None or done.returncode == code, f"{words} ended with {done.returncode}:\n{text}"
-        return text
-
-    def json(self, *words: str) -> Any:
-        """What `schedulerctl -o json` gives."""
-        return json.loads(self.ctl("-o", "json", *words))
 
 
 class Schedulers:
@@ -200,3 +213,82 @@ address = "{self._consul.address}"
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+
+WITNESSED = """
+[job.tick]
+every = "1s"
+overlap = "allow"
+misfire = "all"
+command = '''echo "$SCHEDULERD_RUN_ID $SCHEDULERD_EPOCH" >> {seen}'''
+"""
+
+
+def take_account(scheduler: Scheduler, seen: Path) -> list[str]:
+    """Pause the job `tick`, let it end, and check that each of its fire times ran exactly once, as `seen` witnesses.
+
+    Returns the run ids in order. `scheduler` is any that answers.
+    """
+    scheduler.ctl("pause", "tick", "--reason", "the account is taken")
+    open_runs = ("runs", "tick", "--state", "pending", "--state", "running")
+    assert wait_until(lambda: not scheduler.json(*open_runs)["items"], 60, every=0.3), scheduler.json(
+        *open_runs
+    )
+    witnessed = Counter(line.split()[0] for line in seen.read_text().splitlines())
+    slots = scheduler.json("slots", "tick")["items"]
+    slots = [slot for slot in reversed(slots) if slot["reason"] != "paused"]
+    times = [datetime.fromisoformat(slot["fire_time"]) for slot in slots]
+    assert len(times) >= 3
+    assert [b - a for a, b in pairwise(times)] == [timedelta(seconds=1)] * (len(times) - 1)
+    assert [slot["outcome"] for slot in slots] == ["run"] * len(slots), slots
+    runs = {run["id"]: run for run in scheduler.json("runs", "tick")["items"]}
+    for slot in slots:
+        run = runs[slot["run_id"]]
+        assert run["state"] == "succeeded", run
+        assert witnessed[run["id"]] == 1, (run, witnessed[run["id"]])
+    assert set(witnessed) == set(runs), set(witnessed) ^ set(runs)
+    return [slot["run_id"] for slot in slots]
+
+
+def took_over(scheduler: Scheduler, seconds: float) -> float:
+    """How long it takes from now until this one leads."""
+    began = time.monotonic()
+    assert wait_until(scheduler.leads, seconds, every=0.005), scheduler.log[-3000:]
+    return time.monotonic() - began
+
+
+def fires_on(seen: Path, more: int = 2) -> bool:
+    count = len(lines(seen)) + more
+    return wait_until(lambda: len(lines(seen)) >= count, 30)
+
+
+def events(scheduler: Scheduler, kind: str) -> list[dict[str, Any]]:
+    """Events of one type, newest first."""
+    return [event for event in scheduler.get("/v1/events?limit=1000")["items"] if event["type"] == kind]
+
+
+def stop_between_commits(scheduler: Scheduler, ledger: Path) -> None:
+    """SIGSTOP at a moment when it has no transaction open: SQLite's lock would be stopped with it."""
+
+    def is_between() -> bool:
+        scheduler.process.send(signal.SIGSTOP)
+        connection = sqlite3.connect(ledger, timeout=0.2, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            scheduler.process.send(signal.SIGCONT)
+            return False
+        finally:
+            connection.close()
+        return True
+
+    assert wait_until(is_between, 20)
+
+
+def pair(schedulers: Schedulers, seen: Path) -> tuple[Scheduler, Scheduler]:
+    """A leader that fires a witnessed job every second, and its standby."""
+    schedulers.start_worker()
+    leader, standby = schedulers.pair(WITNESSED.format(seen=seen))
+    assert wait_until(lambda: len(lines(seen)) >= 1, 30)
+    return leader, standby

@@ -10,7 +10,7 @@ from schedulerd.api.context import Caller, Ctx, as_json, no_job
 from schedulerd.api.routes.jobs import Cursor, Limit
 from schedulerd.api.views.fleet import cluster_view, leader_view, worker_view
 from schedulerd.core import requests as rq
-from schedulerd.errors import CommandError
+from schedulerd.errors import CommandError, LedgerError
 from schedulerd.protocol.api_answers import Cluster, EventList, SlotList, StepDownAnswer, WorkerList
 
 router = APIRouter(prefix="/v1", tags=["fleet"])
@@ -58,7 +58,14 @@ def show_cluster(ctx: Ctx) -> Response:
     """The scheduler that answers and the work in its hands."""
     status = ctx.door.status()
     view = cast(rq.ClusterView, ctx.ask(rq.DescribeCluster())) if status.is_leading else None
-    return as_json(cluster_view(status, view))
+    jobs = 0
+    if view is None:
+        try:
+            with ctx.readers.reader() as reader:
+                jobs = len(reader.job_names())
+        except LedgerError:
+            pass  # there is none yet, or it cannot be read now: who leads is still worth telling
+    return as_json(cluster_view(status, view, jobs))
 
 
 @router.post("/cluster/step-down", response_model=StepDownAnswer)

@@ -38,8 +38,8 @@ def leader_view(card: LeaderCard) -> Leader:
     )
 
 
-def cluster_view(status: DoorStatus, view: ClusterView | None) -> Cluster:
-    """The scheduler that answers; without a leader's view its counts are 0."""
+def cluster_view(status: DoorStatus, view: ClusterView | None, jobs: int = 0) -> Cluster:
+    """The scheduler that answers; without a leader's view it knows of `jobs` in the ledger, and its counts are 0."""
     return Cluster(
         version=status.version,
         id=status.id,
@@ -52,7 +52,7 @@ def cluster_view(status: DoorStatus, view: ClusterView | None) -> Cluster:
         started_at=time_text(status.started_at) or "",
         ready=status.ready,
         reasons=list(status.reasons),
-        jobs=view.jobs if view else 0,
+        jobs=view.jobs if view else jobs,
         open_runs=view.open_runs if view else 0,
         pending_subtasks=view.pending_subtasks if view else 0,
         open_attempts=view.open_attempts if view else 0,
