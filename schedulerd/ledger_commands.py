@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from schedulerd.adapters.election_file import FileElection
+from schedulerd.adapters.election_file import FileLock
 from schedulerd.adapters.ledger import copying, invariants, whole
 from schedulerd.adapters.ledger.open import is_postgres, require_nobody_leads, sqlite_path
 from schedulerd.errors import LedgerError, SchedulerdError
@@ -98,7 +98,7 @@ def _unused(url: str) -> Iterator[None]:
         yield
         return
     path = sqlite_path(url)
-    lock = FileElection(path.parent, f"{path.name}.lock")
+    lock = FileLock(path.parent, f"{path.name}.lock")
     if not path.parent.is_dir():
         raise LedgerError(f"{path}: there is no directory {path.parent}; create it, nothing was copied")
     if not lock.acquire():

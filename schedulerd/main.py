@@ -80,8 +80,8 @@ def _serve(config: Path, service: Service) -> None:
             if not is_ready and service.is_ready():
                 is_ready = True
                 service.say_ready()
-            if service.is_broken():
-                raise SettingsError("the loop has ended by itself; see the log above")
+            if fault := service.fault():
+                raise SettingsError(fault)
             wake.wait(0.2 if not is_ready else 1.0)
             wake.clear()
             if asked["reload"]:
@@ -100,7 +100,7 @@ def _reload(config: Path, service: Service) -> None:
             log.warning("[%s] has changed in %s; it needs a restart", key, config)
         service.adopt(settings)
         logging.getLogger().setLevel(settings.log_level.upper())
-        answer = service.reload(60.0)
+        answer = service.door.reload(60.0)
         if not answer.faults:
             log.info(
                 "job table read  added=%d changed=%d removed=%d unchanged=%d",

@@ -69,6 +69,9 @@ class Metrics:
     def _make_gauges(self) -> None:
         self.leader = self._gauge("leader", "1 while this daemon leads.")
         self.epoch = self._gauge("epoch", "Which leadership this is.")
+        self.lease_age = self._gauge(
+            "lease_age_seconds", "Since the renewal that the lease rests on was sent."
+        )
         self.jobs = self._gauge("jobs", "Jobs of the table.", "state")
         self.workers = self._gauge("workers", "Workers that are known.", "state")
         self.pending = self._gauge("subtasks_pending", "Subtasks that wait for a worker.")
@@ -84,6 +87,7 @@ class Metrics:
         self.fenced = self._counter(
             "fenced", "Leaderships and attempts that were ended because somebody else may act."
         )
+        self.leaderships_lost = self._counter("leaderships_lost", "Leaderships that ended.", "reason")
         self.discovery_errors = self._counter("consul_errors", "Calls of Consul that failed.")
         self.clock_jumps = self._counter("clock_jumps", "Steps of the wall clock, and suspends of the host.")
         self.bad_frames = self._counter("bad_frames", "Frames that were dropped because they made no sense.")
@@ -155,6 +159,10 @@ class Metrics:
             series.failures[run.job] = 0
         elif run.state is RunState.FAILED:
             series.failures[run.job] = series.failures.get(run.job, 0) + 1
+
+    def leadership_lost(self, reason: str) -> None:
+        """This daemon leads no more; the reason in a word."""
+        self.leaderships_lost.labels(reason).inc()
 
     # ---- what is looked up when somebody reads the metrics --------------------------------------------------
 

@@ -27,6 +27,7 @@ _VERBS = {
     "pause": "orders",
     "resume": "orders",
     "workers": "fleet",
+    "leader": "leader",
     "check": "table",
     "add": "add",
     "rm": "orders",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from schedulerd.adapters.alarm import Alarm
+from schedulerd.adapters.election import Lease
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.core import effects as fx
@@ -29,6 +30,10 @@ _RECORDS = fx.Record.__args__
 log = logging.getLogger(__name__)
 
 
+class LeaseOver(Exception):
+    """The lease ended; what is not committed was not done, and nothing more of this leadership is sent."""
+
+
 class Performer:
     """The hands of one leadership; lives and ends with its epoch. Used by the loop's thread."""
 
@@ -39,6 +44,7 @@ class Performer:
         outbox: Outbox,
         alarm: Alarm,
         inbox: Inbox,
+        lease: Lease,
         epoch: int,
         leader: str,
         nonce: str,
@@ -48,18 +54,25 @@ class Performer:
         self._outbox = outbox
         self._alarm = alarm
         self._inbox = inbox
+        self._lease = lease
         self._epoch = epoch
         self._leader = leader
         self._nonce = nonce
         self._watches = watches
         self._complained: dict[tuple[str, str], float] = {}
+        self._is_muted = False  # a send found the lease over
         self.drops: Counter[str] = Counter()
 
     def perform(self, effects: Sequence[fx.Effect], now: Moment) -> None:
-        """Commit, then the rest in order. Raises LedgerError and its children; then nothing was sent or answered."""
+        """Commit, then the rest in order.
+
+        Raises LedgerError and its children, then nothing was sent or answered; and LeaseOver when the lease had ended
+        before the commit, then neither, or when it ended since, then what was committed was answered but not sent.
+        """
         records = [effect for effect in effects if isinstance(effect, _RECORDS)]
         took = 0.0
         if records:
+            self._require_lease()
             failpoint.each(rows.BEFORE_COMMIT, records)
             begun = time.perf_counter()
             self._ledger.commit(self._epoch, records)
@@ -69,6 +82,8 @@ class Performer:
             self._order(effect, now)
         for watch in self._watches:
             watch(effects, took)
+        if self._is_muted:
+            raise LeaseOver(self._lease.lost)
 
     def acknowledge(self, peer: str, envelope: Envelope, result: Result) -> None:
         """Have the worker forget outcomes that cannot be recorded; `peer` may lead nowhere."""
@@ -103,8 +118,16 @@ class Performer:
             case _:
                 raise AssertionError(f"a record stood behind an order: {effect!r}")
 
+    def _require_lease(self) -> None:
+        if not self._lease.holds():
+            raise LeaseOver(self._lease.lost)
+
     def _send(self, peer: str, receiver: str, nonce: str, message: Message) -> None:
         frame = encode(Envelope(self._epoch, self._leader, self._nonce, receiver, nonce), message)
+        # at each send: the commit before may have been slow, or this process stopped since
+        if not self._lease.holds():
+            self._is_muted = True
+            return
         failpoint.each(rows.BEFORE_SEND, (message,))
         if not self._outbox.send(peer, frame):
             attempts = (

@@ -7,6 +7,7 @@ import pytest
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit.settings import load_schedulerd, load_workerd
+from schedulerd.protocol.timing import ElectionTerms
 
 SCHEDULERD = """\
 cluster   = "west"
@@ -79,7 +80,9 @@ def test_defaults_of_schedulerd_need_no_file():
     assert settings.results.advertise == "127.0.0.1:7481"
     assert settings.ledger.url == "sqlite:///var/lib/schedulerd/ledger.db"
     assert settings.ledger.path == Path("/var/lib/schedulerd/ledger.db")
-    assert settings.election == "file"
+    assert settings.election.kind == "file"
+    assert settings.election.terms == ElectionTerms()
+    assert settings.name == os.uname().nodename
     assert settings.discovery.kind == "consul"
     assert settings.discovery.consul.address == "http://127.0.0.1:8500"
     assert settings.discovery.consul.token() == ""
@@ -225,7 +228,7 @@ workers = ["a"]
         ('labels = "a"', 's.toml:1:1: labels: "a" is not a list of texts'),
         ('labels = ["a", "a"]', 's.toml:1:1: labels: "a" stands there twice'),
         ('labels = ["a b"]', 's.toml:1:1: labels: "a b" is not of the form NAME or NAME=VALUE'),
-        ('name = " "', "s.toml:1:1: name: a worker's name is 1 to 255 bytes of printable text"),
+        ('name = " "', "s.toml:1:1: name: a name is 1 to 255 bytes of printable text"),
         ('cluster = "A"', 's.toml:1:1: cluster: "A" is not 1 to 32 of a-z, 0-9 and - (not at an end)'),
         ('log_level = "loud"', 's.toml:1:1: log_level: "loud" is not one of debug, info, warning, error'),
         ('state_dir = "a\\u0000b"', "s.toml:1:1: state_dir: the text has a line break or a NUL in it"),
@@ -315,8 +318,41 @@ def test_a_url_that_names_no_ledger_is_refused(url: str, said: str, tmp_path: Pa
     ]
 
 
-def test_election_by_consul_is_refused_until_it_is_there(tmp_path: Path):
-    assert "not supported yet" in faults('[election]\nkind = "consul"', tmp_path)[0]
+def test_election_terms_are_read_and_those_that_do_not_fit_together_are_refused(tmp_path: Path):
+    path = tmp_path / "s.toml"
+    path.write_text(
+        '[election]\nkind = "consul"\nttl_seconds = 20\nlease_seconds = 15\nlock_delay_seconds = 1.5\n'
+    )
+    found = load_schedulerd(path, {"SCHEDULERD_ELECTION_RENEW_SECONDS": "2.5"}).election
+    assert found.kind == "consul"
+    assert found.terms == ElectionTerms(ttl=20, renew=2.5, lease=15, lock_delay=1.5)
+    (said,) = faults("[election]\nlease_seconds = 10", tmp_path)
+    assert said == (
+        "s.toml:2:1: election.lease_seconds: lease_seconds (10) has to be below ttl_seconds (10): "
+        "a leader has to stop before Consul may give its lock to another"
+    )
+    (said,) = faults("[election]\nrenew_seconds = 8", tmp_path)
+    assert said == (
+        "s.toml:2:1: election.renew_seconds: renew_seconds (8) has to be below lease_seconds (7): "
+        "a lease that is not renewed in time would end every leadership"
+    )
+    assert faults("[election]\nlock_delay_seconds = 61", tmp_path) == [
+        "s.toml:2:1: election.lock_delay_seconds: 61 is not a number of seconds above 0 and up to 60"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a", '"a" is not of the form HOST:PORT or http://HOST:PORT'),
+        ("ftp://a:1", '"ftp://a:1" is not of the form HOST:PORT or http://HOST:PORT'),
+        ("http://a:1/x", '"http://a:1/x" is not of the form HOST:PORT or http://HOST:PORT'),
+        ("a:0", '"a:0" is not of the form HOST:PORT or http://HOST:PORT'),
+        ("0.0.0.0:1", '"0.0.0.0:1" names every interface of this host; others need one they can reach'),
+    ],
+)
+def test_an_address_that_nobody_can_be_sent_to_is_refused(text: str, said: str, tmp_path: Path):
+    assert faults(f'[api]\nadvertise = "{text}"', tmp_path) == [f"s.toml:2:1: api.advertise: {said}"]
 
 
 def test_a_fault_in_a_variable_names_the_variable(tmp_path: Path):

@@ -85,6 +85,7 @@ def load(connection: Connection) -> OpenWork:
         next_fence=next_fence,
         backfills=tuple((job, width) for job, width in connection.execute(_BACKFILLS)),
         boots=tuple(connection.execute("SELECT job, boot FROM host_boots ORDER BY job")),
+        has_table=connection.execute("SELECT 1 FROM definitions LIMIT 1").fetchone() is not None,
         removed=tuple((job, instant(mark)) for job, mark in connection.execute(_REMOVED)),
         pools=tuple(
             Pool(name=name, max=limit, is_retired=bool(is_retired))
