@@ -17,7 +17,7 @@ import zmq
 from support.bent_frames import Bender
 from support.consul_agent import ConsulAgent
 from support.fleet import Fleet, lines
-from support.flood import BROKEN, Watched, flood, raw_connections
+from support.flood import BROKEN, Host, Watched, flood, raw_connections
 from support.waiting import wait_until
 
 from schedulerd.protocol.codec import Envelope, encode
@@ -25,7 +25,19 @@ from schedulerd.protocol.messages import Hello, Message, Refused
 
 GROWTH_MB = 64.0  # what a flood of small frames may add to a daemon, however many they are
 LARGE_GROWTH_MB = 400.0  # what frames of the largest size may add for a while
-LATE_SECONDS = 10.0  # from a fire time to its process; what is later counts as missed
+LATE_SECONDS = 6.0  # from a fire time to its process, while two cores are busy with a flood
+HOPS = (
+    5  # processes that must have their turn in between; on a starved machine each waits as long as any other
+)
+
+
+HOST = Host()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _host() -> Iterator[None]:
+    with HOST:
+        yield
 
 
 @pytest.fixture
@@ -74,7 +86,7 @@ def still_served(fleet: Fleet, since: float) -> None:
     instants = sorted(datetime.fromisoformat(text).timestamp() for text in late)
     assert all(later - one < 1.5 for one, later in pairwise(instants)), instants
     worst = max(late.items(), key=lambda item: item[1])
-    assert worst[1] < LATE_SECONDS, worst
+    assert worst[1] < LATE_SECONDS + HOPS * HOST.worst, (worst, HOST.worst)
     assert time.time() - since < len(late) + 30, "ticks stood still"
     assert fleet.scheduler is not None
     assert fleet.scheduler.process.poll() is None
