@@ -11,7 +11,7 @@ WINDOWS ?= 20000
 
 help:
 	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
-	@echo 'make test [ARGS=...]   all tests, with a real Consul; ARGS goes to pytest'
+	@echo 'make test [ARGS=...]   all tests, with a real Consul and PostgreSQL; ARGS goes to pytest'
 	@echo 'make sim [SEEDS=5000]  the simulator with more seeds'
 	@echo 'make cron [WINDOWS=20000]  fire times: every transition of every zone, 25 x WINDOWS random comparisons'
 	@echo 'make bench             figures, one line of JSON each'
@@ -24,6 +24,7 @@ run: $(READY)
 
 test: $(READY)
 	@$(BIN)/python tests/support/consul_binary.py > /dev/null
+	@$(BIN)/python tests/support/postgres_binaries.py > /dev/null
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 sim: $(READY)
