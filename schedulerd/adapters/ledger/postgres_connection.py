@@ -59,10 +59,7 @@ class PostgresConnection:
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Rows:
         """See `Connection`."""
-        text = self._texts.get(statement)
-        if text is None:
-            text = self._texts[statement] = postgres_sql.text(statement)
-        return self._open().execute(text, values or None, binary=True)
+        return self._open().execute(self._text(statement), values or None, binary=True)
 
     def executemany(self, statement: str, rows: Sequence[tuple[Any, ...]], /) -> Rows:
         """See `Connection`."""
@@ -70,7 +67,7 @@ class PostgresConnection:
         if bulk is not None:
             return self._insert(bulk, rows)
         cursor = self._open().cursor()
-        cursor.executemany(postgres_sql.text(statement), rows)
+        cursor.executemany(self._text(statement), rows)
         return cursor
 
     def script(self, statement: str) -> None:
@@ -94,6 +91,12 @@ class PostgresConnection:
         if self._inner is None:
             raise LedgerError(f"{self.server.shown}: is not connected; nothing was done")
         return self._inner
+
+    def _text(self, statement: str) -> str:
+        text = self._texts.get(statement)
+        if text is None:
+            text = self._texts[statement] = postgres_sql.text(statement)
+        return text
 
     def _bulk(self, statement: str) -> str | None:
         if statement not in self._bulks:
