@@ -18,7 +18,7 @@ _SELECT = re.compile(
     r"\s*(?P<head>INSERT INTO \w+ \([\w\s,]+\)\s+SELECT .*?)\s+(?P<tail>WHERE .*)", re.DOTALL
 )
 _UPDATE = re.compile(r"\s*(?P<head>UPDATE \w+\s+SET .*?)\s+(?P<tail>WHERE .*)", re.DOTALL)
-_KEY = re.compile(r"\w+ = a\.c(\d+)")
+_KEY = re.compile(r"\w+ = many\.c(\d+)")
 _KINDS = {int: "bigint", str: "text", bytes: "bytea"}
 
 Types = Mapping[tuple[str, str], str]  # (table, column) -> type
@@ -36,7 +36,7 @@ class Bulk(NamedTuple):
         """The statement for these columns of values."""
         kinds = self.types or tuple(_kind(column) for column in columns)
         names = ", ".join(f"c{number}" for number in range(1, len(kinds) + 1))
-        return f"{self.head} FROM unnest({_arrays(kinds)}) AS a ({names}) {self.tail}"
+        return f"{self.head} FROM unnest({_arrays(kinds)}) AS many ({names}) {self.tail}"
 
     def is_fit(self, columns: Sequence[Sequence[Any]]) -> bool:
         """Whether no two rows change the same one."""
@@ -56,8 +56,8 @@ def bulk(statement: str, types: Types) -> Bulk | None:
         found = _UPDATE.fullmatch(statement)
         if found is None or "SELECT" in statement:
             return None
-    head = numbered(found["head"], "a.c")
-    tail = numbered(found["tail"], "a.c", found["head"].count("?"))
+    head = numbered(found["head"], "many.c")
+    tail = numbered(found["tail"], "many.c", found["head"].count("?"))
     key = () if head.startswith("INSERT") else tuple(int(number) - 1 for number in _KEY.findall(tail))
     if not key and head.startswith("UPDATE"):
         return None
@@ -67,10 +67,11 @@ def bulk(statement: str, types: Types) -> Bulk | None:
 def each(query: str, columns: Sequence[Sequence[Any]]) -> str:
     """A query that gives a row for each row of values: whether `query` gave any, and the first that it gave."""
     names = ", ".join(f"c{number}" for number in range(1, len(columns) + 1))
+    arrays = _arrays([_kind(column) for column in columns])
+    one = f"SELECT true AS is_there, f.* FROM ({numbered(query, 'many.c')}) AS f LIMIT 1"
     return (
-        f"SELECT q.* FROM unnest({_arrays([_kind(column) for column in columns])}) WITH ORDINALITY AS a ({names}, n)"
-        f" LEFT JOIN LATERAL (SELECT true AS is_there, f.* FROM ({numbered(query, 'a.c')}) AS f LIMIT 1) AS q ON true"
-        f" ORDER BY a.n"
+        f"SELECT q.* FROM unnest({arrays}) WITH ORDINALITY AS many ({names}, n)"
+        f" LEFT JOIN LATERAL ({one}) AS q ON true ORDER BY many.n"
     )
 
 
@@ -86,11 +87,11 @@ def _of_values(found: re.Match[str], types: Types) -> Bulk:
     for column, value in zip(columns, found["values"].split(","), strict=True):
         if value.strip() == "?":
             kinds.append(types[table, column])
-            values.append(f"a.c{len(kinds)}")
+            values.append(f"many.c{len(kinds)}")
         else:
             values.append(value.strip())
     head = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"
-    return Bulk(head, found["tail"] or "", tuple(kinds), ())
+    return Bulk(head, (found["tail"] or "").strip(), tuple(kinds), ())
 
 
 def _kind(column: Sequence[Any]) -> str:

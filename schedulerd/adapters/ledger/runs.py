@@ -38,12 +38,12 @@ WHERE n = ? AND finished_at IS NULL
 
 def record_runs(batch: Batch, record: RecordRuns) -> None:
     """New runs and the slots they fill. Raises LedgerContentError for a slot that something else fills already."""
+    batch.require_definitions((run.job, run.version) for run in record.runs)
     numbers = batch.numbers
     first = numbers.next_run
     numbers.next_run += len(record.runs)
     rows = []
     for number, run in enumerate(record.runs, first):
-        batch.require_definition(run.job, run.version)
         rows.append((number, *_run_row(run), batch.epoch))
     written = batch.write(_RUN, rows)
     numbered = list(enumerate(record.runs, first))
@@ -95,9 +95,9 @@ def record_skips(batch: Batch, record: RecordSkips) -> None:
 
     A range that is recorded already is left alone. Raises LedgerContentError for one that overlaps anything else.
     """
+    batch.require_definitions((skip.job, skip.version) for skip in record.skips)
     wave: dict[str, Skip] = {}
     for skip in record.skips:
-        batch.require_definition(skip.job, skip.version)
         if skip.job in wave:  # what it goes on from is not written yet
             _write_skips(batch, list(wave.values()))
             wave.clear()
