@@ -107,10 +107,11 @@ class Helper:
         if not self.is_alive or order.attempt not in self._waiting:
             return
         del self._waiting[order.attempt]
-        if self._clock_ms() >= order.expiry_clock_ms:
+        if self._is_over(order):
             self._tell(ChildExpired(order.attempt))
             return
-        sight = Sight(order.attempt, spec.job, self._worker, self._agenda.now, spec.guarded)
+        late_ms = self._clock_ms() - order.expiry_clock_ms
+        sight = Sight(order.attempt, spec.job, self._worker, self._agenda.now, spec.guarded, late_ms)
         self._witness.began(sight)
         child = Child(sight, spec, self._utc_ms())
         self.children[order.attempt] = child
@@ -125,6 +126,10 @@ class Helper:
         if ends == "succeeded":
             sight.output = self._output(order.attempt, rng)
         self._agenda.after(takes, self._finish, child, ends)
+
+    def _is_over(self, order: Order) -> bool:
+        """Its expiry has passed."""
+        return self._clock_ms() >= order.expiry_clock_ms
 
     def _output(self, attempt: str, rng: random.Random) -> bytes:
         if split_attempt_id(attempt)[1] == SPLIT:

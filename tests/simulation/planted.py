@@ -1,13 +1,12 @@
 """Faults planted on purpose: the product's own processes, spoilt in one place each, that the checker has to catch."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from simulation.chronicle import RECORDS
 from simulation.leader_shell import LeaderProcess
+from simulation.shelf import SimulatedLedger
 from simulation.worker_shell import WorkerProcess
 
-from schedulerd.adapters.ledger.sqlite import SqliteLedger
 from schedulerd.core import effects as fx
 from schedulerd.model.moment import Moment
 from schedulerd.protocol.messages import Dispatch
@@ -16,21 +15,13 @@ from workerd.events import Event, FrameArrived
 from workerd.state import Phase
 
 
-class QuickLedger(SqliteLedger):
-    """The real ledger; only its fsyncs are left out, for nobody pulls the plug of this machine."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._connection.execute("PRAGMA synchronous = OFF")
-
-
 class Planted:
     """What the world is made of; as it is, nothing is spoilt."""
 
     name = "nothing"
     leader: type[LeaderProcess] = LeaderProcess
     worker: type[WorkerProcess] = WorkerProcess
-    ledger: type[SqliteLedger] = QuickLedger
+    ledger: type[SimulatedLedger] = SimulatedLedger
 
 
 class ForgetfulWorker(WorkerProcess):
@@ -109,7 +100,7 @@ class EpochUncheckedByWorker(Planted):
     worker = CredulousWorker
 
 
-class CredulousLedger(QuickLedger):
+class CredulousLedger(SimulatedLedger):
     """Takes records of any epoch."""
 
     def _check_epoch(self, epoch: int) -> None:
