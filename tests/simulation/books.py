@@ -67,7 +67,9 @@ class Books:
         }
         numbers: dict[int, str] = {}
         self.runs: dict[str, RunRow] = {}
-        for row in self.ask("SELECT n, id, job, version, state, reason, cause, fire_time, created_at FROM runs"):
+        for row in self.ask(
+            "SELECT n, id, job, version, state, reason, cause, fire_time, created_at FROM runs"
+        ):
             numbers[row[0]] = row[1]
             self.runs[row[1]] = RunRow(*row[1:7], instant(row[7]), instant(row[8]))
         self.attempts: dict[str, AttemptRow] = {}
@@ -76,7 +78,9 @@ class Books:
             " coalesce(stdout_head, x''), worker, epoch FROM attempts_now"
             " LEFT JOIN outputs ON outputs.n = output ORDER BY run, subtask, number"
         ):
-            self.attempts[f"{numbers[run]}~{subtask}~{number}"] = AttemptRow(numbers[run], subtask, number, *rest)
+            self.attempts[f"{numbers[run]}~{subtask}~{number}"] = AttemptRow(
+                numbers[run], subtask, number, *rest
+            )
 
     def bad(self, prop: str, text: str) -> None:
         """A promise was broken."""
@@ -88,7 +92,7 @@ class Books:
         return None if row is None else self.definitions[(row.job, row.version)]
 
     def is_excused(self, attempt: str) -> bool:
-        """Two daemons had its worker's id while another leader took over: only that nothing starts twice is promised."""
+        """Two daemons had its worker's id when a leader took over: only that nothing starts twice is promised."""
         row = self.attempts.get(attempt)
         return row is not None and row.worker in self.world.confused
 

@@ -46,7 +46,7 @@ def cancel(world: World, rng: random.Random) -> None:
 
 def put(world: World, rng: random.Random) -> None:
     """A job through the API."""
-    made = any_job(rng, "api", BEGIN)
+    made = any_job(rng, "api", BEGIN, world.is_long)
     world.ask(PutJob(definition=definition(made, ""), by="sim", filled=tuple(world.filled(made))))
 
 
@@ -63,12 +63,12 @@ def edit(world: World, rng: random.Random) -> None:
         jobs.pop(rng.randrange(len(jobs)))
     elif jobs and what == 1:
         place = rng.randrange(len(jobs))
-        jobs[place] = any_job(rng, jobs[place].name, BEGIN)
+        jobs[place] = any_job(rng, jobs[place].name, BEGIN, world.is_long)
     elif jobs and what == 2:
         place = rng.randrange(len(jobs))
         jobs[place] = replace(jobs[place], description=f"edited {rng.random()}")
     else:
-        jobs.append(any_job(rng, f"job{rng.randrange(8)}", BEGIN))
+        jobs.append(any_job(rng, f"job{rng.randrange(8)}", BEGIN, world.is_long))
     world.reload(list({job.name: job for job in jobs}.values()))
 
 

@@ -1,4 +1,4 @@
-"""Has a plan come true in a world, and ends it: what each fault does is in faults_*.py, what callers do in callers.py."""
+"""Has a plan come true in a world, and ends it. What each fault does is in faults_*.py, each request in callers.py."""
 
 from simulation import callers, faults_leader, faults_network, faults_worker
 from simulation.plan import Plan, Planned
@@ -35,6 +35,7 @@ def calm(world: World) -> None:
         leader.disk_fault, leader.commit_takes = "", 0.0
     for worker in world.workers:
         worker.journal_fault = False
+        worker.hurry()
     for process in (*world.leaders, *world.workers):
         process.fuse = None
         process.unpause()

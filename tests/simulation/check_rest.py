@@ -44,12 +44,24 @@ def _left_over(books: Books) -> None:
         if leader.state is None:
             continue
         s = leader.state
-        for name in ("runs", "attempts", "waiting", "cancelled", "held", "held_turns", "lines", "turns", "pool_use"):
+        for name in (
+            "runs",
+            "attempts",
+            "waiting",
+            "cancelled",
+            "held",
+            "held_turns",
+            "lines",
+            "turns",
+            "pool_use",
+        ):
             if getattr(s, name):
                 books.bad("P6", f"{leader.name} still holds {name}: {getattr(s, name)}"[:300])
         for worker_seen in s.workers.values():
             if worker_seen.attempts or worker_seen.unaccepted or worker_seen.digest:
-                books.bad("P6", f"{leader.name} still holds attempts of {worker_seen.id}: {worker_seen.attempts}")
+                books.bad(
+                    "P6", f"{leader.name} still holds attempts of {worker_seen.id}: {worker_seen.attempts}"
+                )
 
 
 def _epochs(books: Books) -> None:

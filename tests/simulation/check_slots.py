@@ -65,7 +65,9 @@ def _account(books: Books, job: str, reigns: list[Reign], slots: list[Slot], end
         # a past instant may lie in a range that an older definition's fire times made
         least = sum(moment in expected for moment in covered)
         if not least <= slot.count <= len(covered):
-            text = f"{job}: a row of {slot.count} from {slot.first} to {slot.last} ({slot.reason or slot.run})"
+            text = (
+                f"{job}: a row of {slot.count} from {slot.first} to {slot.last} ({slot.reason or slot.run})"
+            )
             books.bad("P1", f"{text} stands for {least} to {len(covered)} fire times")
     for moment, count in rows.items():
         if count != 1:
@@ -88,4 +90,6 @@ def _on_time(books: Books, slots: dict[str, list[Slot]]) -> None:
             if run is not None and run.cause == "schedule" and run.created_at - slot.first > LATE:
                 books.bad("P5", f"{job}: {run.id} was recorded at {run.created_at}")
             elif slot.reason == "misfire" or (run is not None and run.cause == "catchup"):
-                books.bad("P5", f"{job}: the fire time {slot.first} was missed {RECOVERY:g} s after the last fault")
+                books.bad(
+                    "P5", f"{job}: the fire time {slot.first} was missed {RECOVERY:g} s after the last fault"
+                )

@@ -1,4 +1,4 @@
-"""P2: nothing starts twice. P3: what is recorded is what the job itself has seen. And what may not run at once did not."""
+"""P2: nothing starts twice. P3: the record says what the job itself has seen. And what may not run at once did not."""
 
 from collections import defaultdict
 
@@ -17,6 +17,7 @@ TOLD = {
     "timeout": ("timeout", "lost", "cancelled"),
     "killed": ("cancelled", "lost"),
 }
+NO_WORD = ("lost", "unstarted")  # these give way to nothing and replace nothing
 
 
 def check(books: Books) -> None:
@@ -74,6 +75,13 @@ def _results(books: Books) -> None:
                 books.bad("P3", f"{attempt} is {told} in the ledger, its witness says {seen}")
         elif told == "succeeded" and row.stdout != sights[0].output:
             books.bad("P3", f"{attempt}: the ledger's output is not the witness's")
+    for attempt, word in books.chronicle.words.items():
+        known = books.attempts.get(attempt)
+        if word in NO_WORD or books.is_excused(attempt):
+            continue
+        if known is None or known.state != word:
+            text = "not there" if known is None else known.state
+            books.bad("P3", f"a worker has kept that {attempt} is {word}, in the ledger it is {text}")
 
 
 def _overlaps(books: Books) -> None:
@@ -107,7 +115,9 @@ def _pools(books: Books) -> None:
         for when, change, attempt in sorted(moments):  # at one moment ends come first
             count += change
             if count > pool.max:
-                books.bad("pool", f"{pool.name}: {attempt} at {when:.3f} is number {count}, max is {pool.max}")
+                books.bad(
+                    "pool", f"{pool.name}: {attempt} at {when:.3f} is number {count}, max is {pool.max}"
+                )
 
 
 def _run(sight: Sight) -> str:

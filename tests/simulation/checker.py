@@ -1,4 +1,4 @@
-"""After the quiet end of a seed: the ledger against the children's own witness and an independent count of fire times."""
+"""After the quiet end of a seed: the ledger against the children's own witness and a count of fire times of its own."""
 
 from simulation import check_rest, check_slots, check_work
 from simulation.books import Books

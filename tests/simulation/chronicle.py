@@ -11,8 +11,16 @@ from schedulerd.core.requests import Triggered
 from schedulerd.core.state import State
 from schedulerd.model.job import Definition
 from schedulerd.model.moment import Moment
+from schedulerd.protocol.messages import Outcome
 
 RECORDS = frozenset(fx.Record.__args__)
+
+
+ENOUGH = 40  # violations after which a seed is given up
+
+
+class Broken(Exception):
+    """So much is broken that going on would tell nothing more."""
 
 
 @dataclass(slots=True)
@@ -37,6 +45,7 @@ class Chronicle:
     marks: dict[str, datetime] = field(default_factory=dict)
     attempts: dict[str, float] = field(default_factory=dict)  # id -> when it was recorded
     ends: dict[str, str] = field(default_factory=dict)  # attempt -> how it was first recorded to have ended
+    words: dict[str, str] = field(default_factory=dict)  # attempt -> its end, as a worker has made it durable
     promised: list[str] = field(default_factory=list)  # runs that callers were told of
     resignations: list[tuple[str, int]] = field(default_factory=list)
     newest_utc: datetime | None = None  # of any committed step
@@ -52,12 +61,16 @@ class Chronicle:
     @property
     def lines(self) -> list[tuple[float, str, str]]:
         """The event list in words."""
-        return [(when, who, (text % values)[:400] if values else text) for when, who, text, values in self.notes]
+        return [
+            (when, who, (text % values)[:400] if values else text) for when, who, text, values in self.notes
+        ]
 
     def violation(self, prop: str, text: str) -> None:
         """Something that must never happen has happened."""
         self.log("!!!", f"{prop}: {text}")
         self.violations.append((prop, text))
+        if len(self.violations) >= ENOUGH:
+            raise Broken
 
     def led(self, leader: str, epoch: int) -> None:
         """A leadership has begun."""
@@ -114,10 +127,17 @@ class Chronicle:
         """It is in the ledger."""
         return attempt in self.attempts
 
+    def kept(self, outcomes: Sequence[Outcome]) -> None:
+        """A worker has these in its journal: whatever happens, they may not be lost any more."""
+        for outcome in outcomes:
+            self.words[outcome.attempt] = outcome.state
+
     def acknowledged(self, worker: str, attempt: str) -> None:
         """A worker has been told to forget this result."""
         if attempt not in self.ends and attempt in self.attempts:
-            self.violation("P3", f"{worker} was told to forget the result of {attempt}, which is not recorded")
+            self.violation(
+                "P3", f"{worker} was told to forget the result of {attempt}, which is not recorded"
+            )
 
     def replied(self, token: int, answer: object) -> None:
         """A caller has its answer."""

@@ -1,4 +1,4 @@
-"""What goes wrong with schedulers: killed, stopped, deposed without noticing, a ledger that fails, a clock that steps."""
+"""What goes wrong with schedulers: killed, stopped, deposed without a word, a ledger that fails, a clock that steps."""
 
 import random
 from collections.abc import Callable

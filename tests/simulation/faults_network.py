@@ -32,7 +32,7 @@ def cut(world: World, rng: random.Random) -> None:
     leader = world.holder if world.holder is not None and rng.random() < 0.9 else rng.choice(world.leaders)
     workers = [rng.choice(world.workers)] if rng.random() < 0.7 else list(world.workers)
     ways = rng.choice(((True, True), (True, False), (False, True)))
-    lasts = rng.choice((1.0, 5.0, 12.0, 45.0, 80.0))
+    lasts = rng.choice((1.0, 5.0, 12.0, 45.0, 80.0, 110.0))
     world.chronicle.log(
         "world", f"cuts {leader.host} from {[worker.host for worker in workers]} {ways} for {lasts} s"
     )
@@ -44,6 +44,16 @@ def cut(world: World, rng: random.Random) -> None:
                 world.agenda.after(lasts, world.network.heal, source, target)
     for later in (6.1, lasts + 1.1):
         world.agenda.after(later, world.look_at_links)
+
+
+def siege(world: World, rng: random.Random) -> None:
+    """One worker hears no scheduler and no scheduler hears it, until all faults stop."""
+    worker = max(world.workers, key=lambda worker: worker.state.live if worker.is_alive else -1)
+    world.chronicle.log("world", f"nobody reaches {worker.name} any more")
+    for leader in world.leaders:
+        world.network.cut(leader.host, worker.host)
+        world.network.cut(worker.host, leader.host)
+    world.agenda.after(6.1, world.look_at_links)
 
 
 def replay(world: World, rng: random.Random) -> None:
@@ -86,6 +96,7 @@ FAULTS: dict[str, Callable[[World, random.Random], None]] = {
     "weather": weather,
     "storm": storm,
     "cut": cut,
+    "siege": siege,
     "replay": replay,
     "unlist": unlist,
     "flap": flap,

@@ -34,18 +34,16 @@ def lose_helper(world: World, rng: random.Random) -> None:
     rng.choice(world.workers).lose_helper()
 
 
-def drain_worker(world: World, rng: random.Random) -> None:
-    """The host asks it to end, and starts it later."""
+def slow_helper(world: World, rng: random.Random) -> None:
+    """Its host is so busy that a process begins long after its order."""
     worker = rng.choice(world.workers)
-    worker.drain()
-    world.agenda.after(rng.choice((5.0, 30.0)), _start_when_ended, world, worker)
+    worker.exec_takes = rng.choice((1.0, 9.0, 20.0))
+    world.agenda.after(rng.choice((5.0, 15.0)), worker.hurry)
 
 
-def _start_when_ended(world: World, worker: WorkerProcess) -> None:
-    if worker.is_alive and worker.state.leaving:
-        world.agenda.after(2.0, _start_when_ended, world, worker)
-    else:
-        _start(worker)
+def drain_worker(world: World, rng: random.Random) -> None:
+    """The host asks it to end; it is started again when it has."""
+    rng.choice(world.workers).drain()
 
 
 def fail_journal(world: World, rng: random.Random) -> None:
@@ -80,6 +78,7 @@ FAULTS: dict[str, Callable[[World, random.Random], None]] = {
     "kill_worker": kill_worker,
     "stop_worker": stop_worker,
     "lose_helper": lose_helper,
+    "slow_helper": slow_helper,
     "drain_worker": drain_worker,
     "fail_journal": fail_journal,
     "copy_worker": copy_worker,

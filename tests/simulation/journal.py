@@ -7,7 +7,6 @@ from pathlib import Path
 
 from workerd.adapters.journal import Journal, JournalError
 
-
 logging.getLogger("workerd.journal").setLevel(logging.ERROR)  # torn tails are nothing to tell here
 
 

@@ -162,7 +162,7 @@ class LeaderProcess(LeaderHands):
             self._resign(0)
         except LedgerContentError as error:
             self._chronicle.violation("content", f"{self.name}: the ledger refused a batch: {error}")
-            self.lead()
+            self._resign(0)
         except LedgerError as error:
             self._chronicle.log(self.name, str(error))
             self._resign(0)

@@ -11,6 +11,7 @@ from simulation.weights import CALLS, FAULTS
 
 CALM_EVERY = 20  # each 20th seed is a control: no faults, only callers
 LONG_EVERY = 6  # each 6th seed is long: workers are called lost, clocks step by hours, terms run out
+SIEGE_EVERY = 12  # each 12th seed, a long one: a worker that cannot be reached for longer than every term
 MOST_EVENTS = 400
 
 
@@ -82,9 +83,17 @@ def plan_of(text: str | int) -> Plan:
 def _whole(seed: int) -> Plan:
     rng = random.Random(f"{seed} plan")
     is_long = seed % LONG_EVERY == 0
+    is_siege = seed % SIEGE_EVERY == LONG_EVERY and seed % CALM_EVERY > 0
     ends = rng.uniform(70.0, 170.0) if is_long else rng.uniform(8.0, 26.0)
-    pace = rng.choice((4.0, 9.0, 20.0) if is_long else (1.0, 2.5, 6.0))  # seconds between two faults, on average
+    pace = rng.choice(
+        (5.0, 12.0, 30.0, 60.0) if is_long else (1.0, 2.5, 6.0)
+    )  # seconds between two faults, on average
     moments: list[tuple[float, str]] = []
+    if is_siege:
+        pace = 60.0
+        begins = rng.uniform(15.0, 40.0)
+        ends = begins + rng.uniform(70.0, 115.0)
+        moments.append((begins, "siege"))
     if seed % CALM_EVERY:
         moments.append((0.0, "weather"))
         moments += _stream(rng, rng.random() * (5.0 if is_long else 2.0), ends, pace, FAULTS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from simulation import chaos
 from simulation.checker import check
-from simulation.chronicle import Chronicle
+from simulation.chronicle import Broken, Chronicle
 from simulation.plan import Plan, plan_of
 from simulation.planted import Planted
 from simulation.world import World
@@ -66,6 +66,15 @@ def play(plan: Plan | int, directory: Path, planted: Planted | None = None) -> V
 
 def _play(plan: Plan, directory: Path, planted: Planted) -> Verdict:
     world = World(plan, directory, planted)
+    try:
+        _run(world, plan)
+    except Broken:
+        pass
+    world.close()
+    return Verdict(plan, world.chronicle, len(world.witness.sights), world.network.counts)
+
+
+def _run(world: World, plan: Plan) -> None:
     agenda = world.agenda
     world.begin()
     chaos.begin(world, plan)
@@ -78,8 +87,6 @@ def _play(plan: Plan, directory: Path, planted: Planted) -> Verdict:
         agenda.run(until)
     agenda.run(until + LOOK)
     check(world, plan)
-    world.close()
-    return Verdict(plan, world.chronicle, len(world.witness.sights), world.network.counts)
 
 
 def scratch() -> "tempfile.TemporaryDirectory[str]":

@@ -60,7 +60,7 @@ def test_the_seeds_reach_what_they_are_meant_to_reach() -> None:
             starts += verdict.starts
             told += "\n".join(text for _, _, text in verdict.chronicle.lines) + "\n"
     for what in (
-        *(f" {name}\n" for name in (*FAULTS, *CALLS, "weather")),
+        *(f" {name}\n" for name in (*FAULTS, *CALLS, "weather", "siege")),
         "leads in epoch 4",
         "steps down",
         "is killed",

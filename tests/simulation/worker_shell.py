@@ -33,6 +33,7 @@ from workerd.events import DrainAsked, Event, FrameArrived, HelperDied, LinkUp, 
 from workerd.records import AttemptsAccepted, AttemptsAcknowledged, AttemptsEnded, Record
 from workerd.state import Identity, Limits
 
+RESTART = 2.0  # seconds after which one that has ended by itself is started again
 EPOCH_UTC_MS = 1_795_000_000_000
 
 
@@ -63,9 +64,11 @@ class WorkerProcess(Process):
         self.slots = slots
         self.labels = labels
         self.is_copy = False  # of another worker's state directory
+        self.is_gone = False  # it is not started any more
         self.copies = 0  # how often its own was copied
         self.journal_fault = False  # the next fsync fails
         self.utc_offset_ms = 0
+        self.exec_takes = 0.0  # seconds from an order to its process, on a busy host
         self.journal: SimulatedJournal
         self._file = directory / f"journal-{host}"
         self._file.unlink(missing_ok=True)
@@ -83,7 +86,7 @@ class WorkerProcess(Process):
 
     def start(self) -> None:
         """Boot from the journal."""
-        if self.is_alive:
+        if self.is_alive or self.is_gone:
             return
         self.boots += 1
         if self._rng.random() < 0.1:
@@ -111,6 +114,11 @@ class WorkerProcess(Process):
             self.journal.compact(snapshot(self.state, self._clock_ms()))
         except Died:
             return
+        except JournalError as error:
+            self._chronicle.log(self.name, f"ends: {error}")
+            self.crash()
+            self._agenda.after(RESTART, self.start)
+            return
         self._wake(0.001)
 
     def crash(self) -> None:
@@ -122,6 +130,10 @@ class WorkerProcess(Process):
         self.paused_since = None
         self.journal.tear(self._rng)
         self._helper.die("its worker is gone", is_told=False)
+
+    def hurry(self) -> None:
+        """Its host is not busy any more."""
+        self.exec_takes = 0.0
 
     def remembered(self, records: list[Record]) -> list[Record]:
         """What it reads from its journal at its start."""
@@ -213,7 +225,9 @@ class WorkerProcess(Process):
             named = [outcome.attempt for outcome in record.outcomes if outcome.reason in reasons]
         for attempt in named:
             if attempt in forbidden:
-                text = f"{self.name} journals {record} by order of epoch {forbidden[attempt]} after {self.seen}"
+                text = (
+                    f"{self.name} journals {record} by order of epoch {forbidden[attempt]} after {self.seen}"
+                )
                 self._chronicle.violation("P4", text)
 
     def _forbidden(self, events: Sequence[Event]) -> dict[str, int]:
@@ -244,7 +258,7 @@ class WorkerProcess(Process):
                     self.write(records, sync)
                 case Spawn(order, spec, _):
                     self._chronicle.log(self.name, f"spawns {order.attempt}")
-                    self._helper.spawn(order, spec)
+                    self._helper.spawn(order, spec, self.exec_takes)
                 case Kill(attempt, kill_now, kill_after_ms):
                     self._chronicle.log(self.name, f"ends {attempt} now={kill_now}")
                     self._helper.kill(attempt, kill_now, kill_after_ms)
@@ -263,6 +277,7 @@ class WorkerProcess(Process):
                     self.is_alive, self.died_at = False, self._agenda.now
                     self.journal.close()
                     self._helper.die("its worker has ended", is_told=False)
+                    self._agenda.after(RESTART, self.start)
         self._burn()
 
     def write(self, records: Sequence[Record], sync: bool) -> None:
@@ -277,6 +292,10 @@ class WorkerProcess(Process):
             self._chronicle.log(self.name, f"ends: {error}")
             self.crash()
             raise Died from error
+        if sync:
+            for record in records:
+                if isinstance(record, AttemptsEnded):
+                    self._chronicle.kept(record.outcomes)
 
     def _send(self, effect: Send) -> None:
         envelope = envelope_of(self.state)
@@ -296,7 +315,9 @@ class WorkerProcess(Process):
             if self.boots == boot_number:
                 self._put(event)
 
-        return self.helper(self._agenda, self._seed, self.name, self._witness, self._clock_ms, self._utc_ms, tell)
+        return self.helper(
+            self._agenda, self._seed, self.name, self._witness, self._clock_ms, self._utc_ms, tell
+        )
 
     def _clock_ms(self) -> int:
         return int(self._agenda.now * 1000) + self._offset_ms

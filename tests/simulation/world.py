@@ -33,6 +33,7 @@ class World:
     def __init__(self, plan: Plan, directory: Path, planted: Planted) -> None:
         seed = plan.seed
         self.seed = seed
+        self.is_long = plan.is_long
         self.directory = directory
         self.is_calm = False  # the faults are over
         self.stops_firing_at = 0.0
@@ -71,7 +72,7 @@ class World:
         ]
         self.listed = {worker.address: worker for worker in self.workers}
         self.tells_ids = rng.random() < 0.5  # discovery by Consul, not by a list of addresses
-        jobs = job_table(rng, BEGIN, rng.randrange(2, 7))
+        jobs = job_table(rng, BEGIN, rng.randrange(2, 7), plan.is_long)
         self.jobs: list[Job] = [
             job for place, job in enumerate(jobs) if plan.jobs is None or place in plan.jobs
         ]
@@ -198,6 +199,7 @@ class World:
         if copy not in self.workers:
             return
         copy.crash()
+        copy.is_gone = True
         self.workers.remove(copy)
         self.listed.pop(copy.address, None)
         self.discover()
@@ -253,7 +255,9 @@ class World:
         resignations, self.chronicle.resignations = self.chronicle.resignations, []
         for name, seen in resignations:
             if holder is not None and holder.name == name and holder.is_alive and holder.paused_since is None:
-                self._lead(holder, seen)  # it still has the lock, so it leads again, above what it has heard of
+                self._lead(
+                    holder, seen
+                )  # it still has the lock, so it leads again, above what it has heard of
         if holder is not None:
             if not holder.is_alive:
                 silent = now - holder.died_at
@@ -272,4 +276,3 @@ class World:
 
     def _open_ledger(self) -> SimulatedLedger:
         return self.shelf.open()
-
