@@ -130,8 +130,8 @@ def _introduce(
     # At another address it may be a copy of the state directory, while the first one runs on unheard: nothing is known
     # of what that one holds until the lease rule has ended it.
     is_moved = before is not None and before is not worker
-    term = state.timing.lost if is_moved else state.timing.suspect
-    if is_other_boot and not holder.is_leaving and state.awake - holder.heard_at < term:
+    is_over = holder.is_lost if is_moved else state.awake - holder.heard_at >= state.timing.suspect
+    if is_other_boot and not holder.is_leaving and not is_over:
         draft.drops.append(Drop("duplicate_worker", envelope.sender))
         return
     if worker.id and worker.id != envelope.sender:  # another daemon listens at this address now

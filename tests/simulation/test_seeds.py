@@ -19,7 +19,7 @@ from simulation.weights import CALLS, FAULTS
 CHUNK = 50
 _REPLAYED = os.environ.get("SEED")
 _ASKED = os.environ.get("SEEDS")
-_FIRST = int(os.environ.get("FIRST", "0"))
+_FIRST = int(os.environ.get("FIRST") or 0)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
