@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-SEEDS  ?= 5000
+SEEDS  ?= 100000
+SEED   ?=
 WINDOWS ?= 20000
 FRAMES ?= 1000000
 
@@ -13,7 +14,7 @@ FRAMES ?= 1000000
 help:
 	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
 	@echo 'make test [ARGS=...]   all tests, with a real Consul and PostgreSQL; ARGS goes to pytest'
-	@echo 'make sim [SEEDS=5000]  the simulator with more seeds'
+	@echo 'make sim [SEEDS=100000] [FIRST=0]  the simulator with more seeds; SEED=... replays one'
 	@echo 'make cron [WINDOWS=20000]  fire times: every transition of every zone, 25 x WINDOWS random comparisons'
 	@echo 'make fuzz [FRAMES=1000000]  bent frames against both sockets and the codec'
 	@echo 'make bench             figures, one line of JSON each'
@@ -30,7 +31,8 @@ test: $(READY)
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 sim: $(READY)
-	@exec $(BIN)/python -m pytest tests/simulation --seeds=$(SEEDS) $(ARGS)
+	@SEED='$(SEED)' FIRST='$(FIRST)' exec $(BIN)/python -m pytest tests/simulation/test_seeds.py --seeds=$(SEEDS) \
+	    $(if $(SEED),-k breaks) $(ARGS)
 
 cron: $(READY)
 	@FIRE_TIMES_EXAMPLES=$(WINDOWS) EVERY_TRANSITION=1 exec $(BIN)/python -m pytest tests/properties/test_fire_times.py \
