@@ -47,13 +47,15 @@ def cut(world: World, rng: random.Random) -> None:
 
 
 def siege(world: World, rng: random.Random) -> None:
-    """One worker hears no scheduler and no scheduler hears it, until all faults stop."""
+    """One worker hears no scheduler and no scheduler hears it, until all faults stop; a copy of it may be heard."""
     worker = max(world.workers, key=lambda worker: worker.state.live if worker.is_alive else -1)
     world.chronicle.log("world", f"nobody reaches {worker.name} any more")
     for leader in world.leaders:
         world.network.cut(leader.host, worker.host)
         world.network.cut(worker.host, leader.host)
     world.agenda.after(6.1, world.look_at_links)
+    if worker.is_alive and not worker.is_copy and not worker.copies and rng.random() < 0.4:
+        world.copy_worker(worker)
 
 
 def replay(world: World, rng: random.Random) -> None:

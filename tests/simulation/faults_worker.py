@@ -37,7 +37,7 @@ def lose_helper(world: World, rng: random.Random) -> None:
 def slow_helper(world: World, rng: random.Random) -> None:
     """Its host is so busy that a process begins long after its order."""
     worker = rng.choice(world.workers)
-    worker.exec_takes = rng.choice((1.0, 9.0, 20.0))
+    worker.exec_takes = rng.choice((4.0, 11.0, 20.0))
     world.agenda.after(rng.choice((5.0, 15.0)), worker.hurry)
 
 

@@ -14,7 +14,7 @@ FAULTS = {
     "kill_worker": 4,
     "stop_worker": 2,
     "lose_helper": 2,
-    "slow_helper": 1,
+    "slow_helper": 2,
     "drain_worker": 2,
     "fail_journal": 2,
     "copy_worker": 1,
