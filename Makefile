@@ -41,7 +41,7 @@ cron: $(READY)
 fuzz: $(READY)
 	@$(BIN)/python tests/support/consul_binary.py > /dev/null
 	@exec $(BIN)/python -m pytest tests/properties/test_codec_frames.py tests/acceptance/test_foreign_frames.py \
-	    --frames=$(FRAMES) $(ARGS)
+	    --frames=$(FRAMES) -o faulthandler_timeout=0 $(ARGS)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench
