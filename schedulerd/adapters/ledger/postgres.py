@@ -21,6 +21,7 @@ from schedulerd.adapters.ledger.rows import micros
 from schedulerd.adapters.ledger.upkeep import Upkeep
 from schedulerd.core.effects import Record
 from schedulerd.errors import LedgerError, SchedulerdError, StaleEpoch
+from schedulerd.hostkit import failpoint
 from schedulerd.model.run import OpenWork
 
 # all shorter than a leadership lease; a leader that stands still in a transaction holds nothing after the first
@@ -126,8 +127,10 @@ class PostgresLedger:
                 self._connection.execute("BEGIN")
                 number = self._fence(epoch)
                 yield
+                failpoint.at("ledger.before_commit")
                 batch = number
                 self._connection.commit()
+                failpoint.at("ledger.after_commit")
         except LedgerError as error:
             if not self._connection.is_lost:
                 self._roll_back()
