@@ -129,6 +129,7 @@ class PostgresLedger:
                 self._connection.execute("BEGIN")
                 number = self._fence(epoch)
                 yield
+                failpoint.at("ledger.before_commit")
                 batch = number
                 failpoint.at("ledger.before_commit")
                 self._connection.commit()
