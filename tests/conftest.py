@@ -23,6 +23,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """
     parser.addoption("--seeds", type=int, default=200, help="how many seeds the simulator plays")
     parser.addoption("--rewrite-golden", action="store_true", help="take new output as the agreed one")
+    parser.addoption("--long", action="store_true", help="also the tests marked long: minutes each")
+    parser.addoption("--minutes", type=float, default=15.0, help="how long the mixed run of faults lasts")
+    parser.addoption("--fault-seed", type=int, default=None, help="the seed that faults are drawn with")
+    parser.addoption("--replay", default=None, help="a log of faults (faults.jsonl) to play again")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The one marker of the house."""
+    config.addinivalue_line("markers", "long: takes minutes; left out unless --long is given")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --long the tests marked so are left out; with it everything is there."""
+    if config.getoption("--long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long") is not None]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
 
 
 @pytest.fixture(autouse=True, scope="session")
