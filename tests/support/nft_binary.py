@@ -45,10 +45,14 @@ def nft_command() -> list[str]:
     try:
         apt_fetch.fetch_several(PACKAGES, CACHE)
     except apt_fetch.FetchError as error:
-        raise NoNft(f"the tests of faulty networks need nft: apt install nftables (tried apt: {error})") from error
+        raise NoNft(
+            f"the tests of faulty networks need nft: apt install nftables (tried apt: {error})"
+        ) from error
     unpacked = _unpacked()
     if unpacked is None:
-        raise NoNft("the tests of faulty networks need nft: apt install nftables (the fetched one does not run here)")
+        raise NoNft(
+            "the tests of faulty networks need nft: apt install nftables (the fetched one does not run here)"
+        )
     return unpacked
 
 

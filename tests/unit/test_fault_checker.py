@@ -246,9 +246,7 @@ PLANTED: dict[str, tuple[Plant, set[str]]] = {
         {"stale"},
     ),
     "an old leader that is obeyed": (
-        lambda h: replace(
-            h, starts=tuple(replace(s, epoch=2) if s.moment < 100 else s for s in h.starts)
-        ),
+        lambda h: replace(h, starts=tuple(replace(s, epoch=2) if s.moment < 100 else s for s in h.starts)),
         {"stale"},
     ),
     "runs beside each other": (

@@ -1,4 +1,4 @@
-"""The matching of the fault tests' checker: as large as brute force finds, and those that must come first come first."""
+"""The matching of the fault tests' checker: as large as brute force finds, and the first ones first."""
 
 from itertools import combinations, permutations
 

@@ -92,9 +92,7 @@ def test_a_cut_is_one_way(net: Network) -> None:
     assert heard.stdout is not None
     assert heard.stdout.readline() == "ready\n"
     net.cut("one", "a", "b")
-    subprocess.run(
-        net.inside("b", [sys.executable, "-c", _TELL, net.address("a")]), check=True, timeout=30
-    )
+    subprocess.run(net.inside("b", [sys.executable, "-c", _TELL, net.address("a")]), check=True, timeout=30)
     assert heard.stdout.readline() == "heard\n"
     net.lift("one")
     assert heard.wait(30) == 0

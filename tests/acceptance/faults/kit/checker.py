@@ -150,7 +150,9 @@ class _Checker:
         for place, run in enumerate(witnessed):
             is_inside = self._history.since <= run.moment <= self._history.until
             if place not in matched and is_inside:
-                self._found("unexplained", run.run, f"it began at {run.moment:.2f}; no fire time is left for it")
+                self._found(
+                    "unexplained", run.run, f"it began at {run.moment:.2f}; no fire time is left for it"
+                )
 
     # ---- one row for each fire time, and the right one
 
@@ -188,8 +190,14 @@ class _Checker:
             if run.job != job.name or run.fire_time == fire.instant:
                 continue
             begun = self._history.clock.moment(run.created)
-            ended = self._history.clock.moment(run.finished) if run.finished is not None else self._history.until
-            if begun - EARLY <= fire.due + ON_TIME and fire.due <= ended + EARLY and self._excuses(begun, ended):
+            ended = (
+                self._history.clock.moment(run.finished) if run.finished is not None else self._history.until
+            )
+            if (
+                begun - EARLY <= fire.due + ON_TIME
+                and fire.due <= ended + EARLY
+                and self._excuses(begun, ended)
+            ):
                 return True
         return False
 
@@ -199,10 +207,14 @@ class _Checker:
             self._found("unaccounted", run_id, "a slot row names it and there is no such run")
             return
         if run.fire_time != fire.instant:
-            self._found("unaccounted", run_id, f"it is the run of {run.fire_time:.3f}, its slot {fire.instant:.3f}")
+            self._found(
+                "unaccounted", run_id, f"it is the run of {run.fire_time:.3f}, its slot {fire.instant:.3f}"
+            )
         if run.state == "failed" and fire.duty != OPTIONAL:
             begun = self._history.clock.moment(run.created)
-            ended = self._history.clock.moment(run.finished) if run.finished is not None else self._history.until
+            ended = (
+                self._history.clock.moment(run.finished) if run.finished is not None else self._history.until
+            )
             if not self._excuses(min(begun, fire.due), ended):
                 self._found("lost", run_id, f"it failed ({run.reason}) though no fault touched it")
 
@@ -305,7 +317,9 @@ class _Checker:
         for start in sorted(starts, key=lambda start: start.moment):
             newer = [moment for epoch, moment in seen[start.host].items() if epoch > start.epoch]
             if newer and start.moment > min(newer) + EXPIRY:
-                self._found("stale", start.attempt, f"{start.host} started it of epoch {start.epoch} after a newer")
+                self._found(
+                    "stale", start.attempt, f"{start.host} started it of epoch {start.epoch} after a newer"
+                )
             seen[start.host].setdefault(start.epoch, start.moment)
 
     # ---- nothing stays open

@@ -63,9 +63,7 @@ class Network:
 
     def reset(self, fault: str, host: str, per_mille: int) -> None:
         """Each TCP packet that comes to `host` is answered with a reset with this probability."""
-        self._add(
-            fault, host, f"ip protocol tcp numgen random mod 1000 < {per_mille} reject with tcp reset"
-        )
+        self._add(fault, host, f"ip protocol tcp numgen random mod 1000 < {per_mille} reject with tcp reset")
 
     def slow(self, host: str, kbit: int) -> None:
         """What `host` sends and receives fits through so many kbit/s, with a queue of 400 ms."""
