@@ -5,15 +5,17 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SEEDS  ?= 5000
 WINDOWS ?= 20000
+MINUTES ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim cron bench lint lock clean
+.PHONY: help run test sim cron faults bench lint lock clean
 
 help:
 	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
 	@echo 'make test [ARGS=...]   all tests, with a real Consul; ARGS goes to pytest'
 	@echo 'make sim [SEEDS=5000]  the simulator with more seeds'
 	@echo 'make cron [WINDOWS=20000]  fire times: every transition of every zone, 25 x WINDOWS random comparisons'
+	@echo 'make faults [MINUTES=15] [SEED=N] [REPLAY=FILE]  real daemons on faulty networks; needs root, about an hour'
 	@echo 'make bench             figures, one line of JSON each'
 	@echo 'make lint              ruff, mypy and the import contracts'
 	@echo 'make lock              choose all versions anew and write requirements.lock'
@@ -32,6 +34,12 @@ sim: $(READY)
 cron: $(READY)
 	@FIRE_TIMES_EXAMPLES=$(WINDOWS) EVERY_TRANSITION=1 exec $(BIN)/python -m pytest tests/properties/test_fire_times.py \
 	    tests/properties/test_transitions.py tests/properties/test_search_bound.py tests/properties/test_cronsim.py $(ARGS)
+
+faults: $(READY)
+	@$(BIN)/python tests/support/consul_binary.py > /dev/null
+	@$(BIN)/python tests/support/nft_binary.py > /dev/null
+	@exec $(BIN)/python -m pytest tests/acceptance/faults --long --minutes=$(MINUTES) $(if $(SEED),--fault-seed=$(SEED)) \
+	    $(if $(REPLAY),--replay=$(abspath $(REPLAY))) -rP $(ARGS)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench

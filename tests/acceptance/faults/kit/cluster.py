@@ -63,14 +63,14 @@ class Cluster:
 
     # ---- start and stop
 
-    def start(self, table: str) -> None:
-        """Everything, with this job table; returns when all are ready."""
+    def start(self, table: str, schedulers: Sequence[str]) -> None:
+        """Everything, of the schedulers these, with this job table; returns when all are ready."""
         (self.place / "jobs.d").mkdir(exist_ok=True)
         self.write_table(table)
         self.start_consul()
-        for host in (*self.workers, *self.schedulers):
+        for host in (*self.workers, *schedulers):
             self.start_daemon(host)
-        for host in (*self.workers, *self.schedulers):
+        for host in (*self.workers, *schedulers):
             self.daemons[host].wait_said("READY=1", READY_SECONDS)
         assert wait_until(lambda: len(self.ready_workers()) == len(self.workers), 60, every=0.2)
 
@@ -179,10 +179,16 @@ class Cluster:
         finally:
             connection.close()
 
-    def ready_workers(self) -> set[str]:
+    def running(self) -> list[str]:
+        """Hosts whose daemon runs, schedulers first."""
+        hosts = (*self.schedulers, *self.workers)
+        return [host for host in hosts if host in self.daemons and self.daemons[host].process.poll() is None]
+
+    def ready_workers(self, host: str = "") -> set[str]:
         """Names of the workers that schedulerd would give work to; none while it does not answer."""
         try:
-            return {one["name"] for one in self.ask("/v1/workers")["items"] if one["state"] == "ready"}
+            items = self.ask("/v1/workers", host=host)["items"]
+            return {one["name"] for one in items if one["state"] == "ready"}
         except (OSError, AssertionError, http.client.HTTPException):
             return set()
 

@@ -140,6 +140,15 @@ def _roll(stage: Stage, name: str, args: Args) -> None:
         cluster.daemons[host].wait_said("READY=1", 90)
 
 
+def _kill_each(stage: Stage, name: str, args: Args) -> None:
+    """kill -9 of every worker in turn, each while it works and started again at once."""
+    cluster = stage.cluster
+    for host in cluster.workers:
+        cluster.kill(host)
+        cluster.start_daemon(host)
+        cluster.daemons[host].wait_said("READY=1", 90)
+
+
 def _kill_consul(stage: Stage, name: str, args: Args) -> None:
     stage.cluster.kill_consul()
 
@@ -271,6 +280,7 @@ KINDS: dict[str, Kind] = {
     "pause_worker": Kind(_worker, _pause, _resume, (3, 25)),
     "pause_worker_for_long": Kind(_worker, _pause, _resume, (66, 70)),
     "rolling_restart": Kind(_nothing, _roll, _done, (0, 0), _leader_recovery),
+    "rolling_kill": Kind(_nothing, _kill_each, _done, (0, 0)),
     "consul_restart": Kind(
         _with(_nothing, keep=(True,)), _kill_consul, _start_consul, (2, 12), may_join=True
     ),

@@ -78,10 +78,12 @@ class Trial:
         self.sampler = Sampler(cluster)
         self._base = time.time() - boot_now()  # nothing steps this machine's own clock meanwhile
         self._since = 0.0
+        self.host = ""  # the scheduler that is asked; empty: the first one
 
-    def begin(self) -> None:
-        """Start everything and let the load run until it is warm."""
-        self.cluster.start("\n".join(job_text(job, self._script, seconds) for job, seconds in self._load))
+    def begin(self, only: str = "") -> None:
+        """Start everything (`only` one of the schedulers) and let the load run until it is warm."""
+        table = "\n".join(job_text(job, self._script, seconds) for job, seconds in self._load)
+        self.cluster.start(table, (only,) if only else self.cluster.schedulers)
         self.sampler.start()
         self.rest(WARM_UP)
         self._since = boot_now()
@@ -97,7 +99,9 @@ class Trial:
 
     def be_served(self) -> None:
         """Wait until a scheduler leads and all workers are ready; for when there is no time for a recovery."""
-        assert wait_until(lambda: self.cluster.ready_workers() == set(self.cluster.workers), 90, every=0.2)
+        assert wait_until(
+            lambda: self.cluster.ready_workers(self.host) == set(self.cluster.workers), 90, every=0.2
+        )
 
     def rest(self, seconds: float) -> None:
         """Let it run: the load itself takes time."""
@@ -109,12 +113,12 @@ class Trial:
         self.sampler.stop()
         self.be_served()
         for job in [job for job, _ in self._load]:
-            self.cluster.ask(f"/v1/jobs/{job.name}/pause", "POST")
+            self.cluster.ask(f"/v1/jobs/{job.name}/pause", "POST", self.host)
         wait_until(lambda: open_runs(self.cluster.ledger_file) == 0, CLOSING, every=0.5)
         left_over: list[str] = []
         if not wait_until(lambda: not self.cluster.strangers(), 10, every=0.5):
             left_over = self.cluster.strangers()
-        for host in (*self.cluster.schedulers, *self.cluster.workers):
+        for host in self.cluster.running():
             self.cluster.stop(host)
         left_over += self.cluster.survivors()
         history = self._history(until - 1.0, left_over)

@@ -1,0 +1,44 @@
+"""Each kind of fault alone, for as long as it lasts at most: nothing lost, nothing twice, on time again after it."""
+
+import random
+from pathlib import Path
+
+import pytest
+from acceptance.faults.kit.cluster import Cluster
+from acceptance.faults.kit.faults import KINDS, POSTGRES
+from acceptance.faults.kit.nemesis import Planned, plan
+from acceptance.faults.kit.trial import Trial
+
+CALM = 12.0  # seconds of load after the recovery
+
+
+def alone(kind: str, cluster: Cluster) -> list[Planned]:
+    """That fault after two seconds."""
+    return [Planned("f1", kind, 2.0, KINDS[kind].hold[1], KINDS[kind].draw(random.Random(kind), cluster))]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "postgres" not in kind])
+def test_a_fault_alone_loses_and_doubles_nothing(tmp_path: Path, consul_program: Path, kind: str) -> None:
+    with Cluster(tmp_path, consul_program) as cluster:
+        trial = Trial(cluster)
+        trial.begin()
+        trial.faults(alone(kind, cluster))
+        trial.recover()
+        trial.rest(CALM)
+        outcome = trial.close()
+    print(outcome.report())
+    assert not outcome.findings, outcome.report()
+    assert outcome.late, "nothing was required"
+
+
+def test_a_plan_is_its_seeds_and_has_every_kind_before_any_comes_again(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, tmp_path, others=[POSTGRES])
+    planned = plan(7, 3_600, cluster)
+    assert planned == plan(7, 3_600, cluster)
+    assert planned != plan(8, 3_600, cluster)
+    drawn = [fault.kind for fault in planned]
+    once = {kind for kind in KINDS if not kind.endswith("_for_long")}
+    assert once <= set(drawn)
+    for one, other in zip(planned, planned[2:], strict=False):
+        assert other.at > one.at + one.hold  # at most two at once
