@@ -39,7 +39,7 @@ faults: $(READY)
 	@$(BIN)/python tests/support/consul_binary.py > /dev/null
 	@$(BIN)/python tests/support/nft_binary.py > /dev/null
 	@exec $(BIN)/python -m pytest tests/acceptance/faults --long --minutes=$(MINUTES) $(if $(SEED),--fault-seed=$(SEED)) \
-	    $(if $(REPLAY),--replay=$(abspath $(REPLAY))) -rP $(ARGS)
+	    $(if $(REPLAY),--replay=$(abspath $(REPLAY))) -rP -o faulthandler_timeout=0 $(ARGS)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench

@@ -217,7 +217,7 @@ PLANTED: dict[str, tuple[Plant, set[str]]] = {
         lambda h: again(h, ATTEMPT, f"tick@{BASE + 101:.0f}~0~1"),
         {"unexplained"},
     ),
-    "a late run": (lambda h: moved(h, ATTEMPT, 5.5), {"late"}),
+    "a late run": (lambda h: moved(h, ATTEMPT, 3.5), {"late"}),
     "an early run": (lambda h: moved(h, ATTEMPT, -0.5), {"early", "unexplained"}),
     "a failure that the witness does not know": (
         lambda h: recorded(h, ATTEMPT, state="failed"),
@@ -231,7 +231,8 @@ PLANTED: dict[str, tuple[Plant, set[str]]] = {
         lambda h: replace(h, ends=tuple(replace(e, code=1) if e.attempt == ATTEMPT else e for e in h.ends)),
         {"differs"},
     ),
-    "a loss without a fault": (lambda h: recorded(h, ATTEMPT, state="lost"), {"lost"}),
+    "a loss without a fault": (lambda h: unheard(h, ATTEMPT), {"lost"}),
+    "a loss of what its witness ended": (lambda h: recorded(h, ATTEMPT, state="lost"), {"lost", "differs"}),
     "a run whose subtask never began": (
         lambda h: replace(
             h,
@@ -276,6 +277,12 @@ def test_each_planted_error_is_found(planted: str) -> None:
     assert set(kinds(found)) == wanted, [str(finding) for finding in found]
 
 
+def unheard(history: History, attempt: str) -> History:
+    """It was lost, and its process did not come to its end."""
+    ends = tuple(end for end in history.ends if end.attempt != attempt)
+    return recorded(replace(history, ends=ends), attempt, state="lost")
+
+
 DURING = (a_fault(95, 98),)  # with its recovery until 113
 BEFORE = (a_fault(70, 80),)  # over at 95
 EXCUSED: dict[str, Plant] = {
@@ -285,10 +292,9 @@ EXCUSED: dict[str, Plant] = {
         runs=tuple(replace(r, state="failed", reason="lost") if r.id == RUN else r for r in h.runs),
         ends=tuple(e for e in h.ends if e.attempt != ATTEMPT),
     ),
-    "given again after a loss": lambda h: recorded(
+    "given again after a loss": lambda h: unheard(
         added(again(h, f"{WIDE_RUN}~0~1", f"{WIDE_RUN}~0~2"), f"{WIDE_RUN}~0~2", f"{WIDE_RUN}~0~1"),
         f"{WIDE_RUN}~0~1",
-        state="lost",
     ),
     "skipped where the policy says so": lambda h: skipped(h, "misfire", WIDE_RUN),
 }
@@ -313,8 +319,19 @@ NEVER_EXCUSED = {
 def test_no_fault_excuses_what_is_done_twice_or_told_wrong(planted: str) -> None:
     plant, wanted = NEVER_EXCUSED[planted]
     found = set(kinds(check(plant(clean(DURING)))))
-    assert found >= wanted - {"missed"}, found
+    assert found >= wanted - {"missed", "lost"}, found
     assert found
+
+
+def test_a_loss_that_the_witness_survived_needs_a_kill_right_after_or_a_long_silence() -> None:
+    def lost(faults: tuple[Fault, ...], *kills: tuple[str, float]) -> set[str]:
+        return set(kinds(check(replace(recorded(clean(faults), ATTEMPT, state="lost"), kills=kills))))
+
+    assert lost(DURING) == {"differs"}
+    assert lost(DURING, ("w1", 100.9)) == set()
+    assert lost(DURING, ("w2", 100.9)) == {"differs"}
+    assert lost(DURING, ("w1", 101.2)) == {"differs"}
+    assert lost((a_fault(40, 110),)) == set()
 
 
 def test_no_fault_excuses_a_skip_of_a_job_that_catches_up_with_everything() -> None:

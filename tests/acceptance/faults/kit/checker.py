@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from acceptance.faults.kit.history import AttemptRow, End, Fault, History, JobPlan, RunRow, SlotRow, Start
 from acceptance.faults.kit.matching import maximum_matching
 
-ON_TIME = 5.0  # seconds within which a run has begun: half of what the product itself calls missed
+ON_TIME = 3.0  # seconds within which a run has begun; the product calls missed what is found 10 s late
 EARLY = 0.05  # seconds: a witness tells its moment in hundredths
 EDGE = 10.0  # seconds before and after the time looked at whose fire times are optional
 EXPIRY = 10.0  # seconds that an accepted attempt may wait to start; default of [timing] expiry_seconds
+UNWRITTEN = 0.5  # seconds after a process's end in which its worker may not have written it down yet
+LONG = 55.0  # seconds of a fault after which the leader may have called a worker lost that still lives
 MAX_LOSSES = 2  # with on_lost = "retry"
 
 REQUIRED, EXCUSED, OPTIONAL = "required", "excused", "optional"
@@ -298,11 +300,21 @@ class _Checker:
         }.get(row.state, True)
         if not is_true:
             self._found("differs", row.id, f"the ledger says {row.state} ({row.reason}), its witness: {said}")
+        if row.state == "lost" and end is not None and not self._may_lose_word(end):
+            text = f"it is lost ({row.reason}), its witness {said} and its worker lived on"
+            self._found("differs", row.id, text)
         if row.state in ("lost", "timeout", "cancelled"):
             clock = self._history.clock
             ended = clock.moment(row.finished) if row.finished is not None else self._history.until
             if not self._excuses(clock.moment(row.assigned), ended):
                 self._found("lost", row.id, f"it is {row.state} ({row.reason}) though no fault touched it")
+
+    def _may_lose_word(self, end: End) -> bool:
+        """Its worker was killed before it can have written down how this process ended, or was cut off for long."""
+        for host, moment in self._history.kills:
+            if host == end.host and end.moment - 0.1 <= moment <= end.moment + UNWRITTEN:
+                return True
+        return any(fault.ended - fault.began >= LONG for fault in self._excuses(end.moment, end.moment))
 
     # ---- old leaders
 

@@ -51,7 +51,7 @@ class Cluster:
         self.network = Network((*schedulers, *workers, CONSUL, *others))
         self.ledger_file = place / "ledger.db"
         self.daemons: dict[str, Daemon] = {}
-        self.starts = 0  # of daemons, all in all
+        self.kills: list[tuple[str, float]] = []  # (host, moment)
         self._consul_program = consul_program
         self._ledger = ledger or f"sqlite://{self.ledger_file}"
         self._settings = settings
@@ -89,11 +89,11 @@ class Cluster:
             log=self.place / f"{host}.log",
             env={"SCHEDULERD_FAILPOINT_CLOCK": str(self._clock_file(host))},
         )
-        self.starts += 1
         self.daemons[host] = self._stack.enter_context(daemon)
 
     def kill(self, host: str) -> None:
         """kill -9 of the daemon, and of nothing else on its host."""
+        self.kills.append((host, boot_now()))
         self.daemons[host].kill()
 
     def send(self, host: str, number: signal.Signals) -> None:

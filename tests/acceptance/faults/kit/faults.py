@@ -303,7 +303,7 @@ KINDS: dict[str, Kind] = {
     "resets": Kind(_with(_any_host, per_mille=(10, 50)), _reset, _lift, (10, 20), _leader_recovery),
     "slow_link": Kind(_with(_any_host, kbit=(64, 256)), _slow, _unslow, (10, 20), _leader_recovery),
     "delay": Kind(
-        _with(_any_host, delay_ms=(20, 200, 800), jitter_ms=(50, 500), seed=tuple(range(1000))),
+        _with(_any_host, delay_ms=(20, 200, 1500), jitter_ms=(50, 500), seed=tuple(range(1000))),
         _delay,
         _undelay,
         (10, 25),

@@ -170,4 +170,5 @@ class History:
     slots: tuple[SlotRow, ...]
     runs: tuple[RunRow, ...]
     attempts: tuple[AttemptRow, ...]
+    kills: tuple[tuple[str, float], ...] = ()  # (host, moment) of every daemon that was killed
     left_over: tuple[str, ...] = ()  # processes found after everything had ended

@@ -107,6 +107,7 @@ class Nemesis:
                 _wait(lambda due=next_at: now() - began >= due)  # type: ignore[misc]
                 args = dict(fault.args)
                 begun = self._begin(fault, args)
+                shift += now() - begun
                 open_faults.append((now() - began + fault.hold, fault, args, begun))
             if waiting and not open_faults:
                 last = self.done[-1]

@@ -147,5 +147,6 @@ class Trial:
             slots=slots,
             runs=runs,
             attempts=attempts,
+            kills=tuple(self.cluster.kills),
             left_over=tuple(left_over),
         )
