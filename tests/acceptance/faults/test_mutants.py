@@ -17,7 +17,7 @@ TWICE = {"doubled", "repeated"}  # what the protocol exists to prevent
 
 
 BUSY = tuple(  # every worker always has something in hand
-    (JobPlan(name=f"busy-{number}", period=2.0), 0.1 + number * 0.3) for number in range(6)
+    (JobPlan(name=f"busy-{number}", period=2.0), 1.0 + number * 0.15) for number in range(6)
 )
 
 
@@ -48,9 +48,12 @@ def test_a_worker_that_does_not_know_an_attempt_again_is_caught(tmp_path: Path, 
 
 @pytest.mark.long
 def test_a_worker_without_a_journal_is_caught(tmp_path: Path, consul_program: Path) -> None:
-    # what workers tell comes two seconds late: at any moment there are results on their way
-    late = {"host": "s1", "delay_ms": 2000, "jitter_ms": 0, "seed": 1}
-    faults = [Planned("f1", "delay", 1.0, 32.0, late), Planned("f2", "rolling_kill", 18.0, 0.0)]
+    # what ends while no word gets through is written down, or else it is lost with the worker
+    cuts = [
+        Planned(f"f{number}", "cut_from_worker", 1.0, 12.0, {"from": host, "to": "s1"})
+        for number, host in enumerate(WORKERS)
+    ]
+    faults = [*cuts, Planned("f9", "rolling_kill", 4.0, 0.0)]
     outcome = meet(tmp_path, consul_program, "journal_off", "workerd", faults)
     assert outcome is not None
     assert "differs" in kinds(outcome.findings), outcome.report()

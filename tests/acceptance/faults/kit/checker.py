@@ -14,6 +14,7 @@ from acceptance.faults.kit.history import AttemptRow, End, Fault, History, JobPl
 from acceptance.faults.kit.matching import maximum_matching
 
 ON_TIME = 3.0  # seconds within which a run has begun; the product calls missed what is found 10 s late
+FOUND = 10.0  # seconds after its due within which a fire time that is found late still counts as on time
 EARLY = 0.05  # seconds: a witness tells its moment in hundredths
 EDGE = 10.0  # seconds before and after the time looked at whose fire times are optional
 EXPIRY = 10.0  # seconds that an accepted attempt may wait to start; default of [timing] expiry_seconds
