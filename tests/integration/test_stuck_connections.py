@@ -1,7 +1,7 @@
 """A connection that got stuck is begun anew by itself, on both sides: waiting for the kernel would take minutes."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,62 +11,69 @@ from support.waiting import wait_until
 from schedulerd.adapters.outbox import Outbox
 from workerd.adapters.link import Link
 
-SIDES = ("leader", "worker")
 SYN_SENT = "02"
 
-
-@pytest.fixture(params=SIDES)
-def dial(request: pytest.FixtureRequest) -> Iterator[object]:
-    """Connects to 127.0.0.1:PORT as the leader does, or as the worker does; stays until the test is over."""
-    if request.param == "leader":
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        outbox = Outbox(context)
-        yield lambda port: outbox.connect("w", f"127.0.0.1:{port}")
-        outbox.close()
-        context.destroy(linger=0)
-    else:
-        link = Link("tcp://127.0.0.1:*", insecure=False)
-        yield lambda port: link.connect(f"tcp://127.0.0.1:{port}")
-        link.close(0)
+Dial = Callable[[int], object]
 
 
-def test_a_peer_that_accepts_and_says_nothing_is_tried_again(dial) -> None:  # type: ignore[no-untyped-def]
-    with socket.create_server(("127.0.0.1", 0)) as server:
+@pytest.fixture
+def dials() -> Iterator[tuple[Dial, Dial]]:
+    """Each connects to 127.0.0.1:PORT: as the leader does, and as the worker does."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    outbox = Outbox(context)
+    link = Link("tcp://127.0.0.1:*", insecure=False)
+    yield (
+        lambda port: outbox.connect("w", f"127.0.0.1:{port}"),
+        lambda port: link.connect(f"tcp://127.0.0.1:{port}"),
+    )
+    outbox.close()
+    context.destroy(linger=0)
+    link.close(0)
+
+
+def test_a_peer_that_accepts_and_says_nothing_is_tried_again(dials: tuple[Dial, Dial]) -> None:
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in dials]
+    for server, dial in zip(servers, dials, strict=True):
         server.settimeout(20)
         dial(server.getsockname()[1])
+    for server in servers:
         silent, _ = server.accept()
         again, _ = server.accept()
         silent.close()
         again.close()
+        server.close()
 
 
-def test_a_peer_that_does_not_answer_at_all_is_tried_again(dial) -> None:  # type: ignore[no-untyped-def]
-    with socket.socket() as server:
+def test_a_peer_that_does_not_answer_at_all_is_tried_again(dials: tuple[Dial, Dial]) -> None:
+    servers = [socket.socket() for _ in dials]
+    taken = []
+    for server, dial in zip(servers, dials, strict=True):
         server.bind(("127.0.0.1", 0))
         server.listen(0)
         port = server.getsockname()[1]
-        with _full(port):
-            dial(port)
-            seen: set[int] = set()
-            assert wait_until(lambda: len(_add(seen, _asking(port))) >= 2, 20)
+        taken.append(
+            socket.create_connection(("127.0.0.1", port))
+        )  # nobody accepts: what asks next is dropped
+        dial(port)
+    ports = [server.getsockname()[1] for server in servers]
+    seen: set[tuple[int, int]] = set()
+
+    def has_asked_twice(port: int) -> bool:
+        seen.update(_asking(port))
+        return sum(to == port for to, _ in seen) >= 2
+
+    for port in ports:
+        assert wait_until(lambda port=port: has_asked_twice(port), 20)  # type: ignore[misc]
+    for one in (*taken, *servers):
+        one.close()
 
 
-def _full(port: int) -> socket.socket:
-    """Nobody accepts: with this one the queue is full, and the kernel drops what asks next."""
-    return socket.create_connection(("127.0.0.1", port))
-
-
-def _asking(port: int) -> set[int]:
-    """Local ports of connections to `port` that were asked for and not answered."""
+def _asking(port: int) -> set[tuple[int, int]]:
+    """(`port`, local port) of each connection to it that was asked for and not answered."""
     found = set()
     listed = [Path("/proc/net", name).read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
     for line in [line for lines in listed for line in lines]:
         words = line.split()
         if words[3] == SYN_SENT and int(words[2].split(":")[1], 16) == port:
-            found.add(int(words[1].split(":")[1], 16))
+            found.add((port, int(words[1].split(":")[1], 16)))
     return found
-
-
-def _add(seen: set[int], more: set[int]) -> set[int]:
-    seen |= more
-    return seen

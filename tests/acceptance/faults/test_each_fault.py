@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from acceptance.faults.kit.cluster import Cluster
-from acceptance.faults.kit.faults import KINDS, POSTGRES
-from acceptance.faults.kit.nemesis import Planned, plan
+from acceptance.faults.kit.faults import KINDS, POSTGRES, Stage
+from acceptance.faults.kit.nemesis import Nemesis, Planned, plan, read_plan
 from acceptance.faults.kit.trial import Trial
 
 CALM = 12.0  # seconds of load after the recovery
@@ -42,3 +42,17 @@ def test_a_plan_is_its_seeds_and_has_every_kind_before_any_comes_again(tmp_path:
     assert once <= set(drawn)
     for one, other in zip(planned, planned[2:], strict=False):
         assert other.at > one.at + one.hold  # at most two at once
+
+
+def test_a_log_of_faults_is_a_plan_that_makes_them_again(tmp_path: Path) -> None:
+    """Two that overlap, made on real links; the log gives the same plan, and each was lifted in its turn."""
+    planned = [
+        Planned("f1", "cut_to_worker", 0.1, 0.6, {"from": "s1", "to": "w1"}),
+        Planned("f2", "loss", 0.3, 0.2, {"host": "w2", "per_mille": 50}),
+    ]
+    with Cluster(tmp_path, tmp_path) as cluster:
+        nemesis = Nemesis(Stage(cluster, tmp_path, {}, []), tmp_path / "faults.jsonl")
+        nemesis.run(planned, in_a_hurry=True)
+    assert sorted(read_plan(tmp_path / "faults.jsonl"), key=lambda fault: fault.name) == planned
+    first, second = sorted(nemesis.done, key=lambda fault: fault.name)
+    assert first.began < second.began < second.ended < first.ended

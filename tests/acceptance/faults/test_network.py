@@ -61,7 +61,7 @@ def net() -> Iterator[Network]:
         server.wait()
 
 
-def call(net: Network, count: int = 1, size: int = 1, patience: int = 2) -> tuple[str, float]:
+def call(net: Network, count: int = 1, size: int = 1, patience: int = 1) -> tuple[str, float]:
     """What host a gets from host b's echo: a word and the seconds it took."""
     words = [net.address("b"), "-", str(count), str(size), str(patience)]
     done = subprocess.run(

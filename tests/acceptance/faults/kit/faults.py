@@ -62,6 +62,7 @@ class Kind:
     recovery: Callable[[Args], float] = lambda args: WORKER_RECOVERY
     applies: Callable[[Cluster], bool] = lambda cluster: True
     may_join: bool = False  # may be made while another one lasts
+    hits_leader: bool = False  # a standby, where there is one, takes over while it lasts
 
 
 # ---- drawing
@@ -220,11 +221,13 @@ def _undelay(stage: Stage, name: str, args: Args) -> None:
 
 
 def _step(stage: Stage, name: str, args: Args) -> None:
-    stage.cluster.set_clock(args["host"], stage.cluster.ahead(args["host"]) + args["seconds"])
+    for host in args["hosts"]:
+        stage.cluster.set_clock(host, stage.cluster.ahead(host) + args["seconds"])
 
 
 def _step_back(stage: Stage, name: str, args: Args) -> None:
-    stage.cluster.set_clock(args["host"], stage.cluster.ahead(args["host"]) - args["seconds"])
+    for host in args["hosts"]:
+        stage.cluster.set_clock(host, stage.cluster.ahead(host) - args["seconds"])
 
 
 def _burst(stage: Stage, name: str, args: Args) -> None:
@@ -264,8 +267,13 @@ def _clock_recovery(args: Args) -> float:
     return WORKER_RECOVERY + abs(float(args["seconds"]))
 
 
-def _scheduler(rng: random.Random, cluster: Cluster) -> Args:
-    return {"host": cluster.schedulers[0]}
+def _all_schedulers(rng: random.Random, cluster: Cluster) -> Args:
+    """A standby whose clock differs from the leader's would be another fault than this."""
+    return {"hosts": list(cluster.schedulers)}
+
+
+def _one_worker_in_list(rng: random.Random, cluster: Cluster) -> Args:
+    return {"hosts": [rng.choice(cluster.workers)]}
 
 
 def _has_postgres(cluster: Cluster) -> bool:
@@ -273,8 +281,8 @@ def _has_postgres(cluster: Cluster) -> bool:
 
 
 KINDS: dict[str, Kind] = {
-    "kill_leader": Kind(_nothing, _kill_leader, _start, (1, 14), _leader_recovery),
-    "pause_leader": Kind(_nothing, _pause_leader, _resume, (3, 20), _leader_recovery),
+    "kill_leader": Kind(_nothing, _kill_leader, _start, (1, 14), _leader_recovery, hits_leader=True),
+    "pause_leader": Kind(_nothing, _pause_leader, _resume, (3, 20), _leader_recovery, hits_leader=True),
     "kill_worker": Kind(_worker, _kill, _start, (1, 20), may_join=True),
     "kill_worker_for_long": Kind(_worker, _kill, _start, (66, 70)),  # it is called lost meanwhile
     "pause_worker": Kind(_worker, _pause, _resume, (3, 25)),
@@ -310,9 +318,11 @@ KINDS: dict[str, Kind] = {
         _leader_recovery,
     ),
     "scheduler_clock": Kind(
-        _with(_scheduler, seconds=(25, 40, -15, -25)), _step, _step_back, (8, 15), _clock_recovery
+        _with(_all_schedulers, seconds=(25, 40, -15, -25)), _step, _step_back, (8, 15), _clock_recovery
     ),
-    "worker_clock": Kind(_with(_worker, seconds=(120, -120, 3600, -3600)), _step, _step_back, (8, 15)),
+    "worker_clock": Kind(
+        _with(_one_worker_in_list, seconds=(120, -120, 3600, -3600)), _step, _step_back, (8, 15)
+    ),
     "burst": Kind(_with(_nothing, jobs=(BURST,), lead=(12,)), _burst, _unburst, (0, 0), _leader_recovery),
 }
 

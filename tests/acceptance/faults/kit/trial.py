@@ -78,19 +78,23 @@ class Trial:
         self.sampler = Sampler(cluster)
         self._base = time.time() - boot_now()  # nothing steps this machine's own clock meanwhile
         self._since = 0.0
-        self.host = ""  # the scheduler that is asked; empty: the first one
+        self.host = ""  # the scheduler that is asked; empty: whichever leads
 
-    def begin(self, only: str = "") -> None:
+    def begin(self, only: str = "", warm_up: float = WARM_UP) -> None:
         """Start everything (`only` one of the schedulers) and let the load run until it is warm."""
         table = "\n".join(job_text(job, self._script, seconds) for job, seconds in self._load)
         self.cluster.start(table, (only,) if only else self.cluster.schedulers)
         self.sampler.start()
-        self.rest(WARM_UP)
+        self.rest(warm_up)
         self._since = boot_now()
 
-    def faults(self, planned: Sequence[Planned]) -> None:
-        """Make them; returns when the last has ended."""
-        self.nemesis.run(planned)
+    def leader(self) -> str:
+        """The scheduler to ask."""
+        return self.host or self.stage.leader()
+
+    def faults(self, planned: Sequence[Planned], *, in_a_hurry: bool = False) -> None:
+        """Make them; returns when the last has ended. `in_a_hurry`: nothing has the time to recover in between."""
+        self.nemesis.run(planned, in_a_hurry=in_a_hurry)
 
     def recover(self) -> None:
         """Wait until no fault excuses anything any more."""
@@ -100,7 +104,7 @@ class Trial:
     def be_served(self) -> None:
         """Wait until a scheduler leads and all workers are ready; for when there is no time for a recovery."""
         assert wait_until(
-            lambda: self.cluster.ready_workers(self.host) == set(self.cluster.workers), 90, every=0.2
+            lambda: self.cluster.ready_workers(self.leader()) == set(self.cluster.workers), 90, every=0.2
         )
 
     def rest(self, seconds: float) -> None:
@@ -113,7 +117,7 @@ class Trial:
         self.sampler.stop()
         self.be_served()
         for job in [job for job, _ in self._load]:
-            self.cluster.ask(f"/v1/jobs/{job.name}/pause", "POST", self.host)
+            self.cluster.ask(f"/v1/jobs/{job.name}/pause", "POST", self.leader())
         wait_until(lambda: open_runs(self.cluster.ledger_file) == 0, CLOSING, every=0.5)
         left_over: list[str] = []
         if not wait_until(lambda: not self.cluster.strangers(), 10, every=0.5):
