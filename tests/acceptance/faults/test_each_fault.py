@@ -47,8 +47,8 @@ def test_a_plan_is_its_seeds_and_has_every_kind_before_any_comes_again(tmp_path:
 def test_a_log_of_faults_is_a_plan_that_makes_them_again(tmp_path: Path) -> None:
     """Two that overlap, made on real links; the log gives the same plan, and each was lifted in its turn."""
     planned = [
-        Planned("f1", "cut_to_worker", 0.1, 0.6, {"from": "s1", "to": "w1"}),
-        Planned("f2", "loss", 0.3, 0.2, {"host": "w2", "per_mille": 50}),
+        Planned("f1", "cut_to_worker", 0.1, 4.0, {"from": "s1", "to": "w1"}),
+        Planned("f2", "loss", 0.3, 0.1, {"host": "w2", "per_mille": 50}),
     ]
     with Cluster(tmp_path, tmp_path) as cluster:
         nemesis = Nemesis(Stage(cluster, tmp_path, {}, []), tmp_path / "faults.jsonl")
