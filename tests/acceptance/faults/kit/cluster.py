@@ -5,11 +5,8 @@ test speaks to the schedulers over their Unix sockets, which no fault of the net
 """
 
 import http.client
-import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -18,11 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from acceptance.faults.kit.asking import ask
 from acceptance.faults.kit.network import Network
 from support.daemons import PROGRAMS, Daemon
 from support.waiting import wait_until
 
 CONSUL = "consul"
+LEDGER = "ledger"  # the disk of the SQLite ledger
+SMALL = {LEDGER: "64m"}  # what a small disk holds; others 16m
 READY_SECONDS = 90.0
 
 
@@ -40,6 +40,7 @@ class Cluster:
         ledger: str = "",
         settings: str = "",
         slots: int = 8,
+        has_small_disks: bool = False,
         programs: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """`others`: more hosts, such as a database's; `ledger`: its URL, for all schedulers (default: a SQLite file).
@@ -49,7 +50,10 @@ class Cluster:
         self.place = place
         self.schedulers, self.workers = tuple(schedulers), tuple(workers)
         self.network = Network((*schedulers, *workers, CONSUL, *others))
-        self.ledger_file = place / "ledger.db"
+        self.has_small_disks = (
+            has_small_disks  # ledger and state directories each on a disk that can be filled
+        )
+        self.ledger_file = place / LEDGER / "ledger.db"
         self.daemons: dict[str, Daemon] = {}
         self.kills: list[tuple[str, float]] = []  # (host, moment)
         self._consul_program = consul_program
@@ -60,6 +64,10 @@ class Cluster:
         self._consul: subprocess.Popen[bytes] | None = None
         self._stack = ExitStack()
         self._offsets: dict[str, float] = {}
+
+    def disk(self, name: str) -> Path:
+        """Where the small disk of a worker, or of the ledger, is mounted."""
+        return self.place / name
 
     # ---- start and stop
 
@@ -168,16 +176,7 @@ class Cluster:
 
     def ask(self, path: str, method: str = "GET", host: str = "", seconds: float = 30.0) -> Any:
         """JSON of the API of a scheduler, the first one unless named."""
-        connection = _OverSocket(self.place / f"{host or self.schedulers[0]}.sock", seconds)
-        try:
-            connection.request(method, path, body=b"{}" if method == "POST" else None, headers=_JSON)
-            answer = connection.getresponse()
-            body = answer.read()
-            if answer.status >= 300:
-                raise AssertionError(f"{method} {path} was answered with {answer.status}: {body[:500]!r}")
-            return json.loads(body)
-        finally:
-            connection.close()
+        return ask(self.place / f"{host or self.schedulers[0]}.sock", path, method, seconds)
 
     def running(self) -> list[str]:
         """Hosts whose daemon runs, schedulers first."""
@@ -256,6 +255,12 @@ address = "http://{consul}:8500"
 
     def __enter__(self) -> Self:
         self.network.__enter__()
+        for name in (LEDGER, *self.workers):
+            self.disk(name).mkdir()
+            if self.has_small_disks:
+                size = SMALL.get(name, "16m")
+                command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", self.disk(name)]
+                subprocess.run(command, check=True, timeout=60)
         return self
 
     def __exit__(
@@ -265,21 +270,9 @@ address = "http://{consul}:8500"
             self.close()
         finally:
             self.network.close()
-
-
-_JSON = {"Content-Type": "application/json", "Host": "localhost"}
-
-
-class _OverSocket(http.client.HTTPConnection):
-    def __init__(self, path: Path, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        """To the Unix socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(os.path.relpath(self._path))  # a socket's path holds 107 bytes
+            if self.has_small_disks:
+                for name in (LEDGER, *self.workers):
+                    subprocess.run(["umount", "-l", self.disk(name)], check=False, timeout=60)
 
 
 def _command(pid: int) -> list[str]:

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from acceptance.faults.kit.cluster import Cluster
-from acceptance.faults.kit.faults import KINDS, Args, Stage, now
+from acceptance.faults.kit.cluster import boot_now as now
+from acceptance.faults.kit.doing import Args, Stage
+from acceptance.faults.kit.faults import KINDS
 from acceptance.faults.kit.history import Fault
 
 CALM = 8.0  # seconds after a fault and its recovery in which everything is required, before the next one

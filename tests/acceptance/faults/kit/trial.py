@@ -9,7 +9,7 @@ from pathlib import Path
 
 from acceptance.faults.kit.checker import Finding, check, kinds, lateness
 from acceptance.faults.kit.cluster import Cluster, boot_now
-from acceptance.faults.kit.faults import Stage
+from acceptance.faults.kit.doing import Stage
 from acceptance.faults.kit.history import Fault, History, JobPlan, SchedulerClock
 from acceptance.faults.kit.ledger_rows import open_runs, read_rows
 from acceptance.faults.kit.nemesis import Nemesis, Planned
