@@ -1,4 +1,4 @@
-"""Asks a scheduler over its Unix socket, which no fault of the network touches. What the answers mean is the caller's."""
+"""Asks a scheduler over its Unix socket, which no fault of the network touches. What it answers is the caller's."""
 
 import http.client
 import json
