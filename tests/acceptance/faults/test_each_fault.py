@@ -8,7 +8,7 @@ from acceptance.faults.kit.cluster import Cluster
 from acceptance.faults.kit.doing import Stage
 from acceptance.faults.kit.faults import KINDS, POSTGRES
 from acceptance.faults.kit.nemesis import Nemesis, Planned, plan, read_plan
-from acceptance.faults.kit.trial import Trial
+from acceptance.faults.kit.trial import SHAPES, Trial
 
 CALM = 12.0  # seconds of load after the recovery
 
@@ -19,9 +19,13 @@ def alone(kind: str, cluster: Cluster) -> list[Planned]:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "postgres" not in kind])
-def test_a_fault_alone_loses_and_doubles_nothing(tmp_path: Path, consul_program: Path, kind: str) -> None:
-    with Cluster(tmp_path, consul_program, has_small_disks=kind.startswith("full_")) as cluster:
+def test_a_fault_alone_loses_and_doubles_nothing(
+    tmp_path: Path, consul_program: Path, kind: str, shape: str
+) -> None:
+    is_full = kind.startswith("full_")
+    with Cluster(tmp_path, consul_program, has_small_disks=is_full, **SHAPES[shape]) as cluster:
         trial = Trial(cluster)
         trial.begin()
         trial.faults(alone(kind, cluster))

@@ -9,21 +9,22 @@ from pathlib import Path
 import pytest
 from acceptance.faults.kit.cluster import Cluster
 from acceptance.faults.kit.nemesis import plan, read_plan
-from acceptance.faults.kit.trial import Trial
+from acceptance.faults.kit.trial import SHAPES, Trial
 
 BASELINE = 30.0  # seconds of load before the first fault, for what is normal
 TAIL = 60.0  # seconds after the last fault and its recovery in which all is on time
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("shape", SHAPES)
 def test_nothing_is_lost_or_done_twice_in_a_mixed_run(
-    tmp_path: Path, consul_program: Path, request: pytest.FixtureRequest
+    tmp_path: Path, consul_program: Path, request: pytest.FixtureRequest, shape: str
 ) -> None:
     minutes = float(request.config.getoption("--minutes"))
     replay = request.config.getoption("--replay")
     seed = request.config.getoption("--fault-seed")
     seed = random.SystemRandom().randrange(10_000) if seed is None else int(seed)
-    with Cluster(tmp_path, consul_program) as cluster:
+    with Cluster(tmp_path, consul_program, **SHAPES[shape]) as cluster:
         faults = read_plan(Path(replay)) if replay else plan(seed, minutes * 60 - BASELINE - TAIL, cluster)
         print(f"seed {seed}, {len(faults)} faults; their log: {tmp_path / 'faults.jsonl'} (for --replay)")
         trial = Trial(cluster)

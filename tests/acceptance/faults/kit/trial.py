@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from acceptance.faults.kit.checker import Finding, check, kinds, lateness
 from acceptance.faults.kit.cluster import Cluster, boot_now
@@ -31,6 +32,10 @@ LOAD: tuple[tuple[JobPlan, float], ...] = (
     (JobPlan(name="queued", period=5.0, overlap="queue", on_lost="retry"), 1.0),
     (JobPlan(name="late-skip", period=3.0, misfire="skip"), 0.1),
 )
+
+# What is put under faults: arguments of Cluster. Two schedulers are one more entry, such as
+# "standby": {"schedulers": ("s1", "s2"), "settings": '[election]\nkind = "consul"\n'}
+SHAPES: dict[str, dict[str, Any]] = {"one-scheduler": {}}
 
 
 @dataclass(frozen=True, slots=True)
