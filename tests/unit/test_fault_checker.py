@@ -360,7 +360,7 @@ def test_lateness_counts_from_when_the_moved_clock_first_showed_the_fire_time() 
     assert clock.due(BASE + 130) == 150.0  # the step back is waited out
     assert clock.due(BASE + 129) == 99.0
     assert clock.wall(99.0) == BASE + 129
-    assert clock.moment(BASE + 85) == 105.0  # shown twice: the later one
+    assert clock.moments(BASE + 85) == [55.0, 105.0]  # shown twice
 
 
 def test_two_runs_cannot_both_stand_for_one_fire_time() -> None:

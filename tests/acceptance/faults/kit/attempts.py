@@ -83,9 +83,7 @@ class Attempts(Evidence):
             text = f"it is lost ({row.reason}), its witness {said} and its worker lived on"
             self.found("differs", row.id, text)
         if row.state in ("lost", "timeout", "cancelled"):
-            clock = self.history.clock
-            ended = clock.moment(row.finished) if row.finished is not None else self.history.until
-            if not self.excuses(clock.moment(row.assigned), ended):
+            if not any(self.excuses(*life) for life in self.lives(row.assigned, row.finished)):
                 self.found("lost", row.id, f"it is {row.state} ({row.reason}) though no fault touched it")
 
     def _may_lose_word(self, end: End) -> bool:

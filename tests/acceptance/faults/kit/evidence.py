@@ -86,3 +86,13 @@ class Evidence:
     def excuses(self, first: float, last: float) -> list[Fault]:
         """Faults, with their recovery, that touch this stretch of moments."""
         return [fault for fault in self.history.faults if fault.began <= last and first <= fault.over]
+
+    def lives(self, created: float, finished: float | None) -> list[tuple[float, float]]:
+        """From when to when something lasted, by the ledger's wall times: every stretch that these may mean."""
+        clock, found = self.history.clock, []
+        for begun in clock.moments(created):
+            after = (
+                [] if finished is None else [end for end in clock.moments(finished) if end >= begun - EARLY]
+            )
+            found.append((begun, after[0] if after else self.history.until))
+        return found

@@ -80,16 +80,10 @@ class FireTimes(Evidence):
         for run in self.history.runs:
             if run.job != job.name or run.fire_time == fire.instant:
                 continue
-            begun = self.history.clock.moment(run.created)
-            ended = (
-                self.history.clock.moment(run.finished) if run.finished is not None else self.history.until
-            )
-            if (
-                begun - EARLY <= fire.due + ON_TIME
-                and fire.due <= ended + EARLY
-                and self.excuses(begun, ended)
-            ):
-                return True
+            for begun, ended in self.lives(run.created, run.finished):
+                is_open = begun - EARLY <= fire.due + FOUND and fire.due <= ended + EARLY
+                if is_open and self.excuses(begun, ended):
+                    return True
         return False
 
     def _ran(self, job: JobPlan, fire: Fire, run_id: str) -> None:
@@ -102,11 +96,8 @@ class FireTimes(Evidence):
                 "unaccounted", run_id, f"it is the run of {run.fire_time:.3f}, its slot {fire.instant:.3f}"
             )
         if run.state == "failed" and fire.duty != OPTIONAL:
-            begun = self.history.clock.moment(run.created)
-            ended = (
-                self.history.clock.moment(run.finished) if run.finished is not None else self.history.until
-            )
-            if not self.excuses(min(begun, fire.due), ended):
+            lives = self.lives(run.created, run.finished)
+            if not any(self.excuses(min(begun, fire.due), ended) for begun, ended in lives):
                 self.found("lost", run_id, f"it failed ({run.reason}) though no fault touched it")
 
     # ---- late and early, by what each run claims to be

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+NOTICED = 0.5  # seconds that a step of the clock may take to be in force everywhere
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlan:
@@ -150,10 +152,15 @@ class SchedulerClock:
                 return moment
         raise AssertionError("the last segment has no end")
 
-    def moment(self, wall: float) -> float:
-        """The latest moment at which it showed `wall`; for the ledger's times, which may be ambiguous."""
-        shown = [wall - offset for since, offset in self._segments if wall - offset >= since]
-        return max(shown) if shown else wall - self._segments[0][1]
+    def moments(self, wall: float) -> list[float]:
+        """Every moment at which it showed `wall`, ascending; several after a step back, at least one."""
+        ends = [since for since, _ in self._segments[1:]] + [math.inf]
+        shown = [
+            wall - offset
+            for (since, offset), until in zip(self._segments, ends, strict=True)
+            if since - NOTICED <= wall - offset < until + NOTICED
+        ]
+        return sorted(shown) or [wall - self._segments[0][1]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
