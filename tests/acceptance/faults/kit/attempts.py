@@ -82,9 +82,9 @@ class Attempts(Evidence):
         if row.state == "lost" and end is not None and not self._may_lose_word(end):
             text = f"it is lost ({row.reason}), its witness {said} and its worker lived on"
             self.found("differs", row.id, text)
-        if row.state in ("lost", "timeout", "cancelled"):
-            if not any(self.excuses(*life) for life in self.lives(row.assigned, row.finished)):
-                self.found("lost", row.id, f"it is {row.state} ({row.reason}) though no fault touched it")
+        is_excused = any(self.excuses(*life) for life in self.lives(row.assigned, row.finished))
+        if row.state in ("lost", "timeout", "cancelled") and not is_excused:
+            self.found("lost", row.id, f"it is {row.state} ({row.reason}) though no fault touched it")
 
     def _may_lose_word(self, end: End) -> bool:
         """Its worker was killed before it can have written this end down, had no room to, or was cut off for long."""

@@ -76,9 +76,9 @@ class FireTimes(Evidence):
             self.found("skipped", job.name, f"{fire.instant:.3f} ({fire.duty}) was skipped: {row.reason}")
 
     def _was_in_the_way(self, job: JobPlan, fire: Fire) -> bool:
-        """A run of the job was open as this fire time came due, or was found, and a fault had held it up."""
+        """An older run of the job was open as this fire time came due, or was found, and a fault had held it up."""
         for run in self.history.runs:
-            if run.job != job.name or run.fire_time == fire.instant:
+            if run.job != job.name or run.fire_time >= fire.instant:
                 continue
             for begun, ended in self.lives(run.created, run.finished):
                 is_open = begun - EARLY <= fire.due + FOUND and fire.due <= ended + EARLY
