@@ -1,6 +1,6 @@
 """schedulerd, workers and Consul as processes, each on a host of its own in a faulty network. Makes no fault itself.
 
-A second scheduler is one more name in `schedulers`; another ledger or election is one more line in `settings`. The
+A second scheduler is one more name in `schedulers`; another election is one more line in `scheduler_settings`. The
 test speaks to the schedulers over their Unix sockets, which no fault of the network touches.
 """
 
@@ -39,11 +39,13 @@ class Cluster:
         others: Sequence[str] = (),
         ledger: str = "",
         settings: str = "",
+        scheduler_settings: str = "",
         slots: int = 8,
         has_small_disks: bool = False,
         programs: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """`others`: more hosts, such as a database's; `ledger`: its URL, for all schedulers (default: a SQLite file).
+        `settings` go to the end of every daemon's, `scheduler_settings` of the schedulers'.
 
         `programs`: how to start the daemon of a host, when it is not the installed program (for mutants).
         """
@@ -59,6 +61,7 @@ class Cluster:
         self._consul_program = consul_program
         self._ledger = ledger or f"sqlite://{self.ledger_file}"
         self._settings = settings
+        self._scheduler_settings_more = scheduler_settings
         self._slots = slots
         self._programs = dict(programs or {})
         self._consul: subprocess.Popen[bytes] | None = None
@@ -228,6 +231,7 @@ listen = "tcp://{address}:7481"
 advertise = "{address}:7481"
 [ledger]
 url = "{self._ledger}"
+{self._scheduler_settings_more}
 {self._shared()}"""
 
     def _worker_settings(self, host: str) -> str:

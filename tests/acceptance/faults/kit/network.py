@@ -5,6 +5,7 @@ sender learns nothing, as on a real network. What a spoilt link means to the dae
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,21 +13,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from support.nft_binary import nft_command
+import pytest
+from support.nft_binary import NoNft, nft_command
 
 NET = "10.77.0."
 RELAY_PORT = 7999  # where a host's relay listens, when it has one
-NEEDS_ROOT = "fault tests make network namespaces (ip netns add) and need root"
+NEEDS_ROOT = "this makes network namespaces (ip netns add) and needs root"
 
 
 class Network:
     """Hosts by name; every fault is a name, its rules, and gone again when it is lifted."""
 
     def __init__(self, hosts: Sequence[str]) -> None:
-        _sweep()
         self.hosts = tuple(hosts)
         self._prefix = f"faults-{os.getpid()}-{id(self) % 0xFFFF:x}"
-        self._nft = nft_command()
+        self._nft: list[str] = []
         self._rules: dict[str, dict[str, list[str]]] = {host: {} for host in hosts}  # host -> fault -> rules
         self._relayed: set[str] = set()
         self._hub = f"{self._prefix}-hub"
@@ -126,6 +127,8 @@ table ip faults {{
         _call(*self.inside(host, [*self._nft, "-f", "-"]), text=text)
 
     def __enter__(self) -> Self:
+        self._nft = _what_it_takes()
+        _sweep()
         try:
             _call("ip", "netns", "add", self._hub)
             _call("ip", "-n", self._hub, "link", "add", "hub", "type", "bridge")
@@ -163,6 +166,20 @@ def network(*hosts: str) -> Iterator[Network]:
     """A network of these hosts for the length of a `with`."""
     with Network(hosts) as made:
         yield made
+
+
+def _what_it_takes() -> list[str]:
+    """How to call nft. A machine without namespaces skips the test, in one line; one without nft fails it."""
+    missing = [program for program in ("ip", "tc", "unshare") if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"{NEEDS_ROOT}; {' and '.join(missing)} (iproute2, util-linux) not found")
+    allowed = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False)
+    if os.geteuid() != 0 or allowed.returncode != 0:
+        pytest.skip(NEEDS_ROOT)
+    try:
+        return nft_command()
+    except NoNft as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 def _remove(name: str) -> None:

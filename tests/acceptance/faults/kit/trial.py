@@ -34,7 +34,7 @@ LOAD: tuple[tuple[JobPlan, float], ...] = (
 )
 
 # What is put under faults: arguments of Cluster. Two schedulers are one more entry, such as
-# "standby": {"schedulers": ("s1", "s2"), "settings": '[election]\nkind = "consul"\n'}
+# "standby": {"schedulers": ("s1", "s2"), "scheduler_settings": '[election]\nkind = "consul"\n'}
 SHAPES: dict[str, dict[str, Any]] = {"one-scheduler": {}}
 
 
