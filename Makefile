@@ -7,9 +7,10 @@ SEEDS  ?= 100000
 SEED   ?=
 WINDOWS ?= 20000
 FRAMES ?= 1000000
+MINUTES ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim cron fuzz bench lint lock clean
+.PHONY: help run test sim cron fuzz faults bench lint lock clean
 
 help:
 	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
@@ -17,6 +18,7 @@ help:
 	@echo 'make sim [SEEDS=100000] [FIRST=0]  the simulator with more seeds; SEED=... replays one'
 	@echo 'make cron [WINDOWS=20000]  fire times: every transition of every zone, 25 x WINDOWS random comparisons'
 	@echo 'make fuzz [FRAMES=1000000]  bent frames against both sockets and the codec'
+	@echo 'make faults [MINUTES=15] [SEED=N] [REPLAY=FILE]  real daemons on faulty networks; needs root, about an hour'
 	@echo 'make bench             figures, one line of JSON each'
 	@echo 'make lint              ruff, mypy and the import contracts'
 	@echo 'make lock              choose all versions anew and write requirements.lock'
@@ -42,6 +44,12 @@ fuzz: $(READY)
 	@$(BIN)/python tests/support/consul_binary.py > /dev/null
 	@exec $(BIN)/python -m pytest tests/properties/test_codec_frames.py tests/acceptance/test_foreign_frames.py \
 	    --frames=$(FRAMES) -o faulthandler_timeout=0 $(ARGS)
+
+faults: $(READY)
+	@$(BIN)/python tests/support/consul_binary.py > /dev/null
+	@$(BIN)/python tests/support/nft_binary.py > /dev/null
+	@exec $(BIN)/python -m pytest tests/acceptance/faults --long --minutes=$(MINUTES) $(if $(SEED),--fault-seed=$(SEED)) \
+	    $(if $(REPLAY),--replay=$(abspath $(REPLAY))) -rP -o faulthandler_timeout=0 $(ARGS)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench

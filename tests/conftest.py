@@ -29,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--frames", type=int, default=20_000, help="how many bent frames the fuzzers make")
     parser.addoption("--rewrite-golden", action="store_true", help="take new output as the agreed one")
     parser.addoption("--long", action="store_true", help="also the tests marked long: minutes each")
+    parser.addoption("--minutes", type=float, default=15.0, help="how long the mixed run of faults lasts")
+    parser.addoption("--fault-seed", type=int, default=None, help="the seed that faults are drawn with")
+    parser.addoption("--replay", default=None, help="a log of faults (faults.jsonl) to play again")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -28,6 +28,10 @@ from workerd.complaints import Complaints
 
 _MAX_BACK = 64 << 10  # a PUSH socket has nothing to read
 _HWM = 256
+# A connection that got stuck while the network was away is begun anew: the kernel's own next try may be a minute off,
+# and heartbeats find a dead peer only after the handshake.
+_CONNECT_MS = 3000
+_HANDSHAKE_MS = 8000  # allows for 2 s on the way, each way
 _ASIDE_LINGER_MS = 2_000
 _ASIDE_GAP_SECONDS = 1.0
 _ASIDE_STRANGERS = 4  # endpoints that never led us and are written to in that time: anybody can make them up
@@ -129,6 +133,8 @@ class Link:
                 zmq.SNDHWM: _HWM,
                 zmq.RECONNECT_IVL: 100,
                 zmq.RECONNECT_IVL_MAX: 5000,
+                zmq.CONNECT_TIMEOUT: _CONNECT_MS,
+                zmq.HANDSHAKE_IVL: _HANDSHAKE_MS,
                 zmq.MAXMSGSIZE: _MAX_BACK,
             },
         )
