@@ -21,7 +21,7 @@ from schedulerd.core.requests import DeleteJob, PauseJob, PutJob, ReplaceTable, 
 from schedulerd.core.state import State
 from schedulerd.core.takeover import rebuild
 from schedulerd.errors import CommandError
-from schedulerd.model.job import Cron, Job, Misfire
+from schedulerd.model.job import Cron, Job, Misfire, Pool
 from schedulerd.model.run import OpenWork
 from schedulerd.protocol.timing import Timing
 
@@ -113,3 +113,12 @@ def test_a_job_that_waits_cannot_be_accounted_for_by_a_command() -> None:
     assert "new" in state.jobs, "a table that changes none of the waiting jobs comes into force"
     manual = told(state, [asked(TriggerJob(job="ours", key="k", by="me"))], "02:59:51")
     assert len(fired(manual)) == 1
+
+
+def test_a_table_that_is_refused_for_the_clock_changes_no_pool_either() -> None:
+    state = doubting(a_job(trigger=EVERY_MINUTE), now="02:59:50")
+    order = ReplaceTable(definitions=(), pools=(Pool(name="db", max=1),))
+    effects = told(state, [asked(order)], "02:59:51")
+    assert isinstance(answer(effects), CommandError)
+    assert not state.pools
+    assert not of(fx.RecordPools, effects)
