@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from schedulerd.adapters.ledger.rows import micros
 
 KEEP_RUNS = 1000  # final runs of a job
-KEEP_AGE = timedelta(days=90)  # of runs, skips and events
+KEEP_AGE = timedelta(days=90)  # of skips and events, and of runs since they ended
 KEEP_EVENTS = 1_000_000
 
 _BITE = 2000  # rows a sweep removes at most, about; so that the loop waits milliseconds
@@ -29,11 +29,19 @@ _REMOVE_SKIPS = f"""
 DELETE FROM slots WHERE (job, first) IN (
     SELECT job, first FROM slots WHERE job = ?1 AND first < ?2 AND last < ?2 AND run IS NULL LIMIT {_MOST_SKIPS})
 """
+# An old fire time is no old run: one that was backfilled, or of a one-off long past, ended just now.
 _OUTDATED = """
-SELECT n FROM runs WHERE job = ?1 AND finished_at IS NOT NULL AND fire_time < max(?2, coalesce((
-    SELECT fire_time FROM runs WHERE job = ?1 ORDER BY fire_time DESC LIMIT 1 OFFSET ?3), ?2))
+SELECT n FROM (SELECT coalesce((
+    SELECT fire_time FROM runs WHERE job = ?1 ORDER BY fire_time DESC LIMIT 1 OFFSET ?3), -1 << 62) AS surplus)
+JOIN runs ON job = ?1 AND fire_time < max(?2, surplus)
+WHERE finished_at IS NOT NULL AND (finished_at < ?2 OR fire_time < surplus)
 ORDER BY fire_time LIMIT 1000
 """
+_IS_ONE_OFF = """
+SELECT 1 FROM jobs JOIN definitions AS d ON d.job = name AND d.version = jobs.version
+WHERE name = ? AND d.document ->> '$.job.trigger.type' = 'at'
+"""
+_NEVER = -(1 << 62)
 
 
 class Upkeep:
@@ -87,7 +95,12 @@ class Upkeep:
         ).rowcount
 
     def _trim_job(self, job: str, before: int, left: int) -> tuple[int, bool]:
-        """Remove outdated runs and skips of a job, oldest first; (how many rows, nothing is left to remove)."""
+        """Remove outdated runs and skips of a job, oldest first; (how many rows, nothing is left to remove).
+
+        A one-off keeps its rows as long as it is in the table: they say that its instants are not to fire again.
+        """
+        if self._connection.execute(_IS_ONE_OFF, (job,)).fetchone() is not None:
+            before = _NEVER
         count = 0
         for (run,) in self._connection.execute(_OUTDATED, (job, before, KEEP_RUNS - 1)).fetchall():
             if count >= left:
