@@ -89,7 +89,9 @@ def replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) -
     for name, instant in request.filled:
         filled.setdefault(name, []).append(instant)
     for name in (*changed, *removed):
-        refuse_in_doubt(state, state.jobs[name], now)  # the last of the refusals: nothing is changed before it
+        refuse_in_doubt(
+            state, state.jobs[name], now
+        )  # the last of the refusals: nothing is changed before it
     if has_other_pools:
         state.pools = pools
         draft.tables.append(RecordPools(tuple(pools.values())))
