@@ -151,7 +151,9 @@ def test_catchup_runs_that_wait_for_their_turn_hold_up_nothing_that_is_on_time()
     state = rebuilt(*jobs, now="02:00:59.5")
     for tenth in range(5):
         told(state, [AlarmRang()], f"02:00:59.{5 + tenth}")
-    begun = sum(not run.is_held for run in state.runs.values())  # only these are in the way of their jobs' next
+    begun = sum(
+        not run.is_held for run in state.runs.values()
+    )  # only these are in the way of their jobs' next
     assert 0 < begun < 20
     effects = told(state, [AlarmRang()], "02:01:00")
     assert len(fired(effects)) == 20 - begun
