@@ -20,7 +20,6 @@ from schedulerd.model.moment import Moment
 from schedulerd.model.run import Pause, SkipReason
 
 MAX_REQUESTS = 10_000  # trigger keys remembered
-# trigger keys remembered
 
 
 def given(state: State, command: CommandGiven, now: Moment, draft: Draft) -> None:
@@ -79,7 +78,7 @@ def _trigger(state: State, request: rq.TriggerJob, now: Moment, draft: Draft) ->
         return rq.Triggered(outcome="started", run=known, reason=rq.KEY_USED)
     refusal = overlap.refusal(state, entry)
     if refusal is not None:
-        return rq.Triggered(outcome="refused", run=None, reason=_why_refused(entry, refusal))
+        return rq.Triggered(outcome="refused", run=None, reason=_why_refused(state, entry, refusal))
     run = runs.trigger(state, entry, request.key, request.by, request.env, now, draft)
     overlap.line_up(state, entry, run, now, draft)
     state.requests[(request.job, request.key)] = run.id
@@ -95,10 +94,11 @@ def _trigger(state: State, request: rq.TriggerJob, now: Moment, draft: Draft) ->
     return rq.Triggered(outcome="started", run=run.id)
 
 
-def _why_refused(entry: JobEntry, refusal: SkipReason) -> str:
+def _why_refused(state: State, entry: JobEntry, refusal: SkipReason) -> str:
     if refusal is SkipReason.QUEUE_FULL:
         return f"its queue is full: {entry.job.queue_max} runs wait already (queue_max)"
-    return f"{next(iter(entry.open_runs))} is not final and overlap is skip"
+    open_run = next(run for run in entry.open_runs if not state.runs[run].awaits_release)
+    return f"{open_run} is not final and overlap is skip"
 
 
 def _cancel(state: State, request: rq.CancelRun, now: Moment, draft: Draft) -> rq.Cancelled:

@@ -92,13 +92,21 @@ def account(
     await_resume(state, entry)
 
 
-def settle_early(state: State, entry: JobEntry, now: Moment, draft: Draft) -> None:
-    """A fire time that has passed and waits for its jitter does not wait any longer: its job is about to change."""
+def settle_early(state: State, entry: JobEntry, now: Moment, draft: Draft) -> datetime | None:
+    """A fire time that has passed and waits for its jitter does not wait any longer: its job is about to change.
+
+    The fire time that got its row; None when none waits.
+    """
     pending = entry.next_fire
-    if pending is not None and pending.instant <= now.utc:
+    if pending is None or pending.instant > now.utc:
+        return None
+    if entry.is_paused:
+        _skip(entry, pending.instant, SkipReason.PAUSED, draft)
+    else:
         _decide(state, entry, structs.replace(pending, delay=_NONE), now, draft)
-        _settled(entry, now.utc, draft)
-        await_fire(state, entry, next_fire(entry.job, entry.anchor, entry.mark))
+    _settled(entry, now.utc, draft)
+    await_fire(state, entry, next_fire(entry.job, entry.anchor, entry.mark))
+    return pending.instant
 
 
 def settle_removed(state: State, entry: JobEntry, now: Moment, draft: Draft) -> None:

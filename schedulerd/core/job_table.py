@@ -85,14 +85,16 @@ def replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) -
     ]
     if doubles:
         raise CommandError("conflict", "\n".join(doubles))
-    if has_other_pools:
-        state.pools = pools
-        draft.tables.append(RecordPools(tuple(pools.values())))
     filled: dict[str, list[datetime]] = {}
     for name, instant in request.filled:
         filled.setdefault(name, []).append(instant)
     for name in (*changed, *removed):
-        refuse_in_doubt(state, state.jobs[name], now)
+        refuse_in_doubt(
+            state, state.jobs[name], now
+        )  # the last of the refusals: nothing is changed before it
+    if has_other_pools:
+        state.pools = pools
+        draft.tables.append(RecordPools(tuple(pools.values())))
     rows = [_accept(state, named[name], filled.get(name, ()), now, draft) for name in (*added, *changed)]
     for entry in same:
         definition = named[entry.job.name]
@@ -159,11 +161,12 @@ def _accept(
         state.jobs[job.name] = entry
     else:
         firing.account(state, entry, now, draft)
-        if isinstance(entry.job.trigger, At):  # fired since the caller looked for rows
-            filled = {*filled, *(at for at in entry.job.trigger.instants if at <= entry.mark)}
         anchor = first_anchor(job, now.utc) if entry.job.trigger != job.trigger else entry.anchor
         if not _goes_on(entry, next_fire(job, anchor, entry.mark), now):
-            firing.settle_early(state, entry, now, draft)
+            settled = firing.settle_early(state, entry, now, draft)
+            filled = filled if settled is None else {*filled, settled}
+        if isinstance(entry.job.trigger, At):  # fired since the caller looked for rows
+            filled = {*filled, *(at for at in entry.job.trigger.instants if at <= entry.mark)}
         entry.anchor = anchor
         entry.definition = definition
         overlap.look_again(state, job.name)

@@ -18,7 +18,7 @@ def refusal(state: State, entry: JobEntry) -> SkipReason | None:
     """Why a new run of the job may not be, now; None when it may (perhaps it has to wait)."""
     match entry.job.overlap:
         case Overlap.SKIP:
-            return SkipReason.OVERLAP if entry.open_runs else None
+            return SkipReason.OVERLAP if _before(state, entry) else None
         case Overlap.QUEUE:
             waiting = sum(1 for run in _before(state, entry) if run.is_held)
             return SkipReason.QUEUE_FULL if waiting >= entry.job.queue_max else None

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 import click
 
+from schedulerd.protocol.ids import read_time
+
 _UNITS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART = re.compile(r"(\d{1,12})(ms|[wdhms])", re.ASCII)
 
@@ -39,7 +41,7 @@ class Instant(click.ParamType[str]):
             sign = 1 if text.startswith("+") else -1
             return rfc3339(now + sign * timedelta(seconds=seconds))
         try:
-            instant = datetime.fromisoformat(text)
+            instant = read_time(text)
         except ValueError:
             self.fail(
                 f'"{value}" is not a time; expected 2026-11-23T02:00:00Z, "2026-11-23 02:00" or 2h',

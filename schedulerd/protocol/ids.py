@@ -23,6 +23,7 @@ JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 HIGHEST_BELIEVED = 1 << 40  # an epoch is one leadership: no ledger counts so far in its life
 EPOCH_LEAP = 1 << 24  # and from where a reader stands it cannot be so many further
 
+_LEAP_SECOND = re.compile(r"(?<=\d\d:\d\d:)60(?!\d)", re.ASCII)
 _RUN_ID = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})@(\d{8}T\d{6}(?:\.\d{1,6})?Z)(?:-([mc][0-9a-f]{8}))?")
 
 
@@ -51,6 +52,11 @@ def parse_instant(text: str) -> datetime:
 def rfc3339(instant: datetime) -> str:
     """`2026-11-23T02:00:00Z`, with a fraction only if there is one: how the API and commands are told a time."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def read_time(text: str) -> datetime:
+    """What ISO 8601 text says, naive without an offset; a leap second, :60, counts as :59. Raises ValueError."""
+    return datetime.fromisoformat(_LEAP_SECOND.sub("59", text, count=1))
 
 
 def scheduled_run_id(job: str, fire_time: datetime) -> RunId:

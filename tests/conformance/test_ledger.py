@@ -49,7 +49,7 @@ from schedulerd.core.effects import (
 )
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
 from schedulerd.hostkit import failpoint
-from schedulerd.model.job import Calendar, Definition, Every, Pool
+from schedulerd.model.job import At, Calendar, Definition, Every, Pool
 from schedulerd.model.run import (
     AttemptState,
     Cause,
@@ -846,6 +846,31 @@ def test_what_is_older_than_90_days_goes_in_bites(
     assert [event.type for event in reader.events(0, 10)] == ["new"]
     assert len(reader.slots("backup", "", 100)[0]) == 1
     assert ledger.gather_input(new_run(91 * day).id, 100) == (b"", 0)
+
+
+def test_a_backfilled_run_of_an_old_fire_time_is_kept_since_its_end(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    run, day = new_run(1), 24 * 60
+    end = msgspec.structs.replace(close(run), finished_at=at(200 * day))
+    commit(*fired(run), end)
+    sweep(ledger, 201 * day)
+    assert [slot.run_id for slot in reader.slots("backup", "", 100)[0]] == [run.id]
+    sweep(ledger, 291 * day)
+    assert not reader.slots("backup", "", 100)[0]
+
+
+def test_a_one_off_in_the_table_keeps_the_rows_of_its_instants(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    run, day = new_run(1), 24 * 60
+    one_off = job_row(trigger=At(instants=(at(1), at(2))))
+    commit(RecordJobs((one_off,)), *fired(run), close(run), RecordSkips((skip(2, 2, 1),)))
+    sweep(ledger, 400 * day)
+    assert [slot.run_id for slot in reader.slots("backup", "", 100)[0]] == [None, run.id]
+    commit(RecordRemovals(("backup",)))
+    sweep(ledger, 400 * day)
+    assert not reader.slots("backup", "", 100)[0]
 
 
 def test_versions_that_nothing_refers_to_are_forgotten(

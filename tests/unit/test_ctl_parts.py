@@ -5,12 +5,27 @@ from datetime import UTC, datetime
 import click
 import pytest
 
+from schedulerd.adapters.jobfiles import parse_job
+from schedulerd.api.views.texts import read_time
 from schedulerd.ctl import times
 from schedulerd.ctl.client import Client, path_of
 from schedulerd.ctl.exits import Exit, Failure, printable
 from schedulerd.ctl.tables import Column, plain
+from schedulerd.model.job import At
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
+
+
+def test_a_leap_second_counts_as_the_one_before_it() -> None:
+    written = times.Instant().convert("2016-12-31T23:59:60Z", None, None)
+    assert written == "2016-12-31T23:59:59Z"
+    assert read_time("2017-01-01T05:29:60.5+05:30", "from") == datetime(
+        2016, 12, 31, 23, 59, 59, 500_000, UTC
+    )
+    job = parse_job("backup", {"argv": ["true"], "at": ["2016-12-31T23:59:60Z"]}).job
+    assert job.trigger == At(instants=(datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC),))
+    with pytest.raises(click.UsageError):
+        times.Instant().convert("2016-12-31T23:59:61Z", None, None)
 
 
 @pytest.mark.parametrize(

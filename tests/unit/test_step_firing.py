@@ -146,6 +146,20 @@ def test_a_catchup_run_waits_for_an_open_run_of_its_job() -> None:
     assert given(effects) == [("w2", "backup@20261123T020200Z~0~1")]
 
 
+def test_catchup_runs_that_wait_for_their_turn_hold_up_nothing_that_is_on_time() -> None:
+    jobs = [row(a_job(f"job{number:02}", trigger=MINUTELY), mark="01:59:30") for number in range(20)]
+    state = rebuilt(*jobs, now="02:00:59.5")
+    for tenth in range(5):
+        told(state, [AlarmRang()], f"02:00:59.{5 + tenth}")
+    begun = sum(
+        not run.is_held for run in state.runs.values()
+    )  # only these are in the way of their jobs' next
+    assert 0 < begun < 20
+    effects = told(state, [AlarmRang()], "02:01:00")
+    assert len(fired(effects)) == 20 - begun
+    assert [reason for _, _, reason, _ in skipped(effects)] == ["overlap"] * begun
+
+
 def test_misfire_skip_and_too_old_say_why() -> None:
     skip = a_job("skips", trigger=MINUTELY, misfire=Misfire.SKIP)
     old = a_job("ages", trigger=MINUTELY, misfire=Misfire.ONCE, catchup=timedelta(minutes=2))

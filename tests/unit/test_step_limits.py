@@ -132,6 +132,27 @@ def test_a_fire_time_that_waits_is_lost_neither_by_an_edit_nor_by_a_removal() ->
     assert skipped(effects) == [("03:00:00", "03:00:00", "removed", 1)]
 
 
+def test_a_fire_time_that_waits_fires_once_though_the_new_definition_names_it_as_a_single_instant() -> None:
+    for before in ({"schedule": "0 * * * *"}, {"at": ["2026-11-23T03:00:00Z"]}):
+        state = leading(a_job(**before, jitter="30m"))
+        told(state, [AlarmRang()], "03:00:30")
+        listed = defined(a_job(at=["2026-11-23T03:00:00Z", "2026-11-23T05:00:00Z"]))
+        effects = told(state, [asked(rq.ReplaceTable(definitions=(listed,)))], "03:00:40")
+        assert fired(effects) == ["backup@20261123T030000Z"]
+        assert not skipped(effects)
+        assert seen(state).next_fire_time == instant("05:00:00")
+
+
+def test_a_fire_time_that_waits_in_a_pause_is_a_skip_when_its_job_is_edited() -> None:
+    state = leading(a_job(schedule="0 * * * *", jitter="30m"))
+    told(state, [asked(rq.PauseJob(job="backup", by="ann"))], "02:59:00")
+    told(state, [AlarmRang()], "03:00:30")
+    edited = defined(a_job(schedule="30 * * * *"))
+    effects = told(state, [asked(rq.ReplaceTable(definitions=(edited,)))], "03:00:40")
+    assert not fired(effects)
+    assert skipped(effects) == [("03:00:00", "03:00:00", "paused", 1)]
+
+
 def test_counting_from_ends_the_next_fire_time_is_stored_with_the_end_of_the_run() -> None:
     state = leading(a_job(every="10m", every_from="end"))
     effects = told(state, [AlarmRang()], "02:10:00")

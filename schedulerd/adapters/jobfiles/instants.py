@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from schedulerd.adapters.jobfiles.faults import Fault, shown, wrong_kind
+from schedulerd.protocol.ids import read_time
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 _LONGEST_GAP = timedelta(hours=3)  # a longer one is a correction of the calendar: nothing is made up for
@@ -56,7 +57,7 @@ def read_moment(value: object) -> datetime:
         case _:
             raise ValueError(wrong_kind(value, _EXPECTED.removeprefix("expected ")))
     try:
-        return datetime.fromisoformat(value.upper())
+        return read_time(value.upper())
     except ValueError as error:
         raise ValueError(f"{shown(value)} is no date of the calendar ({error}), {_EXPECTED}") from error
 

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import msgspec
+
 from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.rows import micros
+from schedulerd.model.job import At, Definition
 
 KEEP_RUNS = 1000  # final runs of a job
-KEEP_AGE = timedelta(days=90)  # of runs, skips and events
+KEEP_AGE = timedelta(days=90)  # of skips and events, and of runs since they ended
 KEEP_EVENTS = 1_000_000
 
 _BITE = 2000  # rows a sweep removes at most, about; so that the loop waits milliseconds
@@ -29,11 +32,18 @@ _REMOVE_SKIPS = f"""
 DELETE FROM slots WHERE (job, first) IN (
     SELECT job, first FROM slots WHERE job = ?1 AND first < ?2 AND last < ?2 AND run IS NULL LIMIT {_MOST_SKIPS})
 """
+# An old fire time is no old run: one that was backfilled, or of a one-off long past, ended just now.
+_SURPLUS = "SELECT fire_time FROM runs WHERE job = ? ORDER BY fire_time DESC LIMIT 1 OFFSET ?"
 _OUTDATED = """
-SELECT n FROM runs WHERE job = ?1 AND finished_at IS NOT NULL AND (fire_time < ?2 OR fire_time < (
-    SELECT fire_time FROM runs WHERE job = ?1 ORDER BY fire_time DESC LIMIT 1 OFFSET ?3))
+SELECT n FROM runs
+WHERE job = ?1 AND fire_time < ?2 AND finished_at IS NOT NULL AND (finished_at < ?3 OR fire_time < ?4)
 ORDER BY fire_time LIMIT 1000
 """
+_DOCUMENT = """
+SELECT d.document FROM jobs JOIN definitions AS d ON d.job = jobs.name AND d.version = jobs.version WHERE jobs.name = ?
+"""
+_NEVER = -(1 << 62)
+_decode_definition = msgspec.json.Decoder(Definition).decode
 
 
 class Upkeep:
@@ -81,9 +91,18 @@ class Upkeep:
         ).rowcount
 
     def _trim_job(self, job: str, before: int, left: int) -> tuple[int, bool]:
-        """Remove outdated runs and skips of a job, oldest first; (how many rows, nothing is left to remove)."""
+        """Remove outdated runs and skips of a job, oldest first; (how many rows, nothing is left to remove).
+
+        A one-off keeps its rows as long as it is in the table: they say that its instants are not to fire again.
+        """
+        row = self._connection.execute(_DOCUMENT, (job,)).fetchone()
+        if row is not None and isinstance(_decode_definition(row[0]).job.trigger, At):
+            before = _NEVER
+        found = self._connection.execute(_SURPLUS, (job, KEEP_RUNS - 1)).fetchone()
+        surplus = _NEVER if found is None else found[0]
+        outdated = (job, max(before, surplus), before, surplus)
         count = 0
-        for (run,) in self._connection.execute(_OUTDATED, (job, before, KEEP_RUNS - 1)).fetchall():
+        for (run,) in self._connection.execute(_OUTDATED, outdated).fetchall():
             if count >= left:
                 return count, False
             removed, is_gone = self._remove_run(job, run, left - count)

@@ -6,6 +6,7 @@ from typing import assert_never
 from schedulerd.adapters.jobfiles.durations import format_duration
 from schedulerd.errors import CommandError
 from schedulerd.model.job import At, Cron, Every, Manual, Trigger
+from schedulerd.protocol import ids
 from schedulerd.protocol.ids import rfc3339
 
 LONGEST_PAUSE = timedelta(days=36500)
@@ -40,7 +41,7 @@ def rounded(length: timedelta) -> str:
 def read_time(text: str, name: str) -> datetime:
     """The instant in RFC 3339 text with an offset. Raises CommandError invalid, naming the parameter."""
     try:
-        instant = datetime.fromisoformat(text)
+        instant = ids.read_time(text)
     except ValueError as error:
         raise CommandError(
             "invalid", f'{name}: "{text}" is not a time; expected 2026-11-23T02:00:00Z'
