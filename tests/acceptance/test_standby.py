@@ -22,7 +22,6 @@ from support.schedulers import (
     LEASE,
     LOCK_DELAY,
     TTL,
-    USUAL,
     WITNESSED,
     Scheduler,
     Schedulers,
@@ -170,23 +169,6 @@ def test_with_the_lock_of_a_directory_nobody_can_step_down(tmp_path: Path) -> No
         fleet.ctl("leader", "--step-down", code=6)
         shown = fleet.json("leader")
         assert (shown["election"], shown["standbys"], shown["leader"]["epoch"]) == ("file", [], 1)
-
-
-def test_a_quick_restart_after_kill_9_leads_again_before_the_standby_may(
-    tmp_path: Path, consul: ConsulAgent, cluster: str, seen: Path
-) -> None:
-    with Schedulers(
-        tmp_path, consul, cluster, election=USUAL
-    ) as schedulers:  # terms longer than a restart takes
-        alpha, beta = pair(schedulers, seen)
-        alpha.process.kill()
-        schedulers.start(alpha)
-        assert alpha.leads()
-        assert "the session in Consul is taken up again" in alpha.log
-        assert [event["epoch"] for event in events(beta, "leader_gained")] == [2, 1]
-        assert all("alpha leads" in event["detail"] for event in events(beta, "leader_gained"))
-        assert fires_on(seen)
-        take_account(beta, seen)
 
 
 def test_a_stopped_leader_that_wakes_up_sends_nothing_and_writes_nothing(

@@ -177,3 +177,20 @@ def test_faulty_job_files_end_a_first_leader_and_never_a_later_one(
     assert wait_until(alpha.leads, 30)
     assert alpha.json("list")["items"] == []
     assert "the ledger's job table is in force" in alpha.log
+
+
+def test_a_quick_restart_after_kill_9_leads_again_before_the_standby_may(
+    tmp_path: Path, consul: ConsulAgent, cluster: str, seen: Path
+) -> None:
+    with Schedulers(
+        tmp_path, consul, cluster, election=USUAL
+    ) as schedulers:  # terms longer than a restart takes
+        alpha, beta = pair(schedulers, seen)
+        alpha.process.kill()
+        schedulers.start(alpha)
+        assert alpha.leads()
+        assert "the session in Consul is taken up again" in alpha.log
+        assert [event["epoch"] for event in events(beta, "leader_gained")] == [2, 1]
+        assert all("alpha leads" in event["detail"] for event in events(beta, "leader_gained"))
+        assert fires_on(seen)
+        take_account(beta, seen)
