@@ -10,7 +10,7 @@ from simulation.checker import check
 from simulation.chronicle import Broken, Chronicle
 from simulation.plan import Plan, plan_of
 from simulation.planted import Planted
-from simulation.world import World
+from simulation.world import RECOVERY, World
 
 from schedulerd.core.requests import DeleteJob
 
@@ -78,6 +78,7 @@ def _run(world: World, plan: Plan) -> None:
     agenda = world.agenda
     world.begin()
     chaos.begin(world, plan)
+    agenda.at(plan.ends + RECOVERY, world.recover)
     agenda.at(plan.ends + plan.still, _stop_firing, world)
     until = plan.ends + plan.still + LOOK
     last = until + PATIENCE
