@@ -15,7 +15,7 @@ from simulation.world import RECOVERY, World
 from schedulerd.core.requests import DeleteJob
 
 PATIENCE = 6000.0  # seconds after the last fire time in which every run must become final; most need far less
-LOOK = 5.0  # seconds between two looks at whether all is done
+LOOK = 3.0  # seconds between two looks at whether all is done
 MOST_LINES = 3000
 
 SHARED = Path("/dev/shm")
