@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from simulation.books import ZERO, Books, instant
 from simulation.chronicle import Reign
 from simulation.table import fire_times
+from simulation.world import RECOVERY
 
 from schedulerd.model.job import At
 
-RECOVERY = 30.0  # seconds after the last fault from which every fire time is on time again
 LATE = timedelta(seconds=10)  # a fire time found later than this is a missed one
 
 
@@ -80,11 +80,14 @@ def _on_time(books: Books, slots: dict[str, list[Slot]]) -> None:
     if world.holder is None or world.stops_firing_at < books.plan.ends + RECOVERY:
         return
     now = world.holder.utc()
+    accounted = (
+        world.recovered_marks
+    )  # a clock that ran ahead during the faults has missed what had not come yet
     first = now - timedelta(seconds=world.agenda.now - books.plan.ends - RECOVERY)
     last = now - timedelta(seconds=world.agenda.now - world.stops_firing_at)
     for job, rows in slots.items():
         for slot in rows:
-            if not first <= slot.first < last:
+            if not first <= slot.first < last or slot.first <= accounted.get(job, first):
                 continue
             run = books.runs.get(slot.run or "")
             if run is not None and run.cause == "schedule" and run.created_at - slot.first > LATE:

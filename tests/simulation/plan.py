@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from simulation.weights import CALLS, FAULTS
 
 CALM_EVERY = 20  # each 20th seed is a control: no faults, only callers
-LONG_EVERY = 6  # each 6th seed is long: workers are called lost, clocks step by hours, terms run out
-SIEGE_EVERY = 12  # each 12th seed, a long one: a worker that cannot be reached for longer than every term
+LONG_EVERY = 10  # each 10th seed is long: workers are called lost, clocks step by hours, terms run out
+SIEGE_EVERY = 20  # each 20th seed, a long one: a worker that cannot be reached for longer than every term
 MOST_EVENTS = 400
 
 
@@ -39,7 +39,7 @@ class Plan:
     @property
     def is_calm(self) -> bool:
         """No fault is planned: nothing may be lost, late or sent back."""
-        return self.seed % CALM_EVERY == 0
+        return is_calm(self.seed)
 
     def rng(self, event: Planned) -> random.Random:
         """The chance of one event."""
@@ -67,6 +67,11 @@ class Plan:
         return f"{self.seed}:{events}:{self.ends!r}:{jobs}"
 
 
+def is_calm(seed: int) -> bool:
+    """A control: no faults, only callers."""
+    return seed % CALM_EVERY == CALM_EVERY // 4
+
+
 def plan_of(text: str | int) -> Plan:
     """The plan with this text form."""
     seed, *rest = str(text).split(":")
@@ -83,8 +88,8 @@ def plan_of(text: str | int) -> Plan:
 def _whole(seed: int) -> Plan:
     rng = random.Random(f"{seed} plan")
     is_long = seed % LONG_EVERY == 0
-    is_siege = seed % SIEGE_EVERY == LONG_EVERY and seed % CALM_EVERY > 0
-    ends = rng.uniform(70.0, 170.0) if is_long else rng.uniform(8.0, 26.0)
+    is_siege = seed % SIEGE_EVERY == LONG_EVERY
+    ends = rng.uniform(70.0, 170.0) if is_long else rng.uniform(7.0, 21.0)
     pace = rng.choice(
         (5.0, 12.0, 30.0, 60.0) if is_long else (1.0, 2.5, 6.0)
     )  # seconds between two faults, on average
@@ -94,13 +99,13 @@ def _whole(seed: int) -> Plan:
         begins = rng.uniform(15.0, 40.0)
         ends = begins + rng.uniform(70.0, 115.0)
         moments.append((begins, "siege"))
-    if seed % CALM_EVERY:
+    if not is_calm(seed):
         moments.append((0.0, "weather"))
         moments += _stream(rng, rng.random() * (5.0 if is_long else 2.0), ends, pace, FAULTS)
     moments += _stream(rng, 1.0, ends, 6.0 if is_long else 3.0, CALLS)
     events = [Planned(number, at, what) for number, (at, what) in enumerate(moments)]
     events.sort(key=lambda event: event.at)
-    return Plan(seed, is_long, ends, 45.0 if is_long else 8.0, tuple(events[:MOST_EVENTS]))
+    return Plan(seed, is_long, ends, 45.0 if is_long else 4.0, tuple(events[:MOST_EVENTS]))
 
 
 def _stream(

@@ -10,12 +10,12 @@ from simulation.checker import check
 from simulation.chronicle import Broken, Chronicle
 from simulation.plan import Plan, plan_of
 from simulation.planted import Planted
-from simulation.world import World
+from simulation.world import RECOVERY, World
 
 from schedulerd.core.requests import DeleteJob
 
 PATIENCE = 6000.0  # seconds after the last fire time in which every run must become final; most need far less
-LOOK = 5.0  # seconds between two looks at whether all is done
+LOOK = 3.0  # seconds between two looks at whether all is done
 MOST_LINES = 3000
 
 SHARED = Path("/dev/shm")
@@ -78,6 +78,7 @@ def _run(world: World, plan: Plan) -> None:
     agenda = world.agenda
     world.begin()
     chaos.begin(world, plan)
+    agenda.at(plan.ends + RECOVERY, world.recover)
     agenda.at(plan.ends + plan.still, _stop_firing, world)
     until = plan.ends + plan.still + LOOK
     last = until + PATIENCE

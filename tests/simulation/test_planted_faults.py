@@ -17,6 +17,7 @@ ALL = {**LEADERS, **WORKERS}
 SLOW = (
     "no fence",
     "lost before the lease rule",
+    "copies trusted",
 )  # they show only when a worker is away for longer than a term
 
 

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from simulation.agenda import Agenda
 from simulation.children import Helper
 from simulation.chronicle import Chronicle
+from simulation.fence_watch import FenceWatch
 from simulation.journal import SimulatedJournal
 from simulation.network import Network
 from simulation.process import Died, Process
 from simulation.witness import Witness
 
 from schedulerd.protocol.codec import decode, encode
-from schedulerd.protocol.messages import Cancel, Dispatch, Heartbeat, Hello, Message, ResultAck, Revoke
+from schedulerd.protocol.messages import Heartbeat
 from workerd.adapters.journal import JournalError
 from workerd.core import WorkerMoment, WorkerState, boot, envelope_of, snapshot, step
 from workerd.effects import (
@@ -30,7 +31,7 @@ from workerd.effects import (
     Spawn,
 )
 from workerd.events import DrainAsked, Event, FrameArrived, HelperDied, LinkUp, Tick
-from workerd.records import AttemptsAccepted, AttemptsAcknowledged, AttemptsEnded, Record
+from workerd.records import AttemptsEnded, Record
 from workerd.state import Identity, Limits
 
 RESTART = 2.0  # seconds after which one that has ended by itself is started again
@@ -73,7 +74,7 @@ class WorkerProcess(Process):
         self._file = directory / f"journal-{host}"
         self._file.unlink(missing_ok=True)
         self.state: WorkerState
-        self.seen = 0  # highest epoch in a frame that reached it
+        self.fence = FenceWatch(host, chronicle)
         self._seed = seed
         self._witness = witness
         self._offset_ms = rng.randrange(1_000_000)
@@ -203,52 +204,13 @@ class WorkerProcess(Process):
 
     def step(self, events: Sequence[Event]) -> list[Effect]:
         """The core's answer to `events`, and a look at whether it kept the fence."""
-        forbidden = self._forbidden(events)
+        forbidden = self.fence.forbidden(events, f"{self.host}-{self.boots}")
         effects = step(self.state, events, self._moment())
         for effect in effects:
             if isinstance(effect, Journal):
                 for record in effect.records:
-                    self._look_at(record, forbidden)
+                    self.fence.look_at(record, forbidden)
         return effects
-
-    def _look_at(self, record: Record, forbidden: dict[str, int]) -> None:
-        """What is about to be journaled: nothing of a deposed leader, nothing forgotten that is not recorded."""
-        named: list[str] = []
-        if isinstance(record, AttemptsAccepted):
-            named = [attempt for attempt, _ in record.attempts]
-        elif isinstance(record, AttemptsAcknowledged):
-            named = record.attempts
-            for attempt in named:
-                self._chronicle.acknowledged(self.name, attempt)
-        elif isinstance(record, AttemptsEnded):
-            reasons = ("revoked", "cancelled")
-            named = [outcome.attempt for outcome in record.outcomes if outcome.reason in reasons]
-        for attempt in named:
-            if attempt in forbidden:
-                text = (
-                    f"{self.name} journals {record} by order of epoch {forbidden[attempt]} after {self.seen}"
-                )
-                self._chronicle.violation("P4", text)
-
-    def _forbidden(self, events: Sequence[Event]) -> dict[str, int]:
-        """Attempts in these frames that only a deposed leader orders."""
-        stale: dict[str, int] = {}
-        fresh: dict[str, None] = {}
-        for event in events:
-            if type(event) is not FrameArrived:
-                continue
-            envelope, message = event.envelope, event.message
-            if isinstance(message, Hello):
-                self.seen = max(self.seen, envelope.epoch)
-                continue
-            if envelope.receiver_nonce == f"{self.host}-{self.boots}":
-                self.seen = max(self.seen, envelope.epoch)
-            for attempt in _named(message):
-                if envelope.epoch < self.seen:
-                    stale[attempt] = envelope.epoch
-                else:
-                    fresh[attempt] = None
-        return {attempt: epoch for attempt, epoch in stale.items() if attempt not in fresh}
 
     def _perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -327,15 +289,3 @@ class WorkerProcess(Process):
 
     def _moment(self) -> WorkerMoment:
         return WorkerMoment(self._clock_ms(), self._utc_ms())
-
-
-def _named(message: Message) -> list[str]:
-    match message:
-        case Dispatch(_, orders):
-            return [order.attempt for order in orders]
-        case Cancel(cancellations):
-            return [cancellation.attempt for cancellation in cancellations]
-        case Revoke(attempts) | ResultAck(attempts):
-            return attempts
-        case _:
-            return []

@@ -23,6 +23,7 @@ from schedulerd.model.job import At, Job
 
 FILE_EVERY = 8  # each 8th seed has its ledger in a file; the others in memory
 WATCH = 0.5  # seconds between two looks at who leads
+RECOVERY = 30.0  # seconds after the last fault from which every fire time is on time again
 LEASE = 10.0  # seconds a leader may be silent before the other one is elected
 BEGIN = datetime.fromtimestamp(EPOCH_UTC_MS / 1000, UTC)
 
@@ -37,6 +38,7 @@ class World:
         self.directory = directory
         self.is_calm = False  # the faults are over
         self.stops_firing_at = 0.0
+        self.recovered_marks: dict[str, datetime] = {}  # up to where fire times were accounted for by then
         # Ids that two daemons had when a leader took over: it cannot know which of them its predecessor spoke with.
         self.confused: dict[str, None] = {}
         self.rng = random.Random(seed)
@@ -158,6 +160,10 @@ class World:
         """Runs that are not final, by the ledger."""
         return [row[0] for row in self.shelf.ask("SELECT id FROM runs WHERE finished_at IS NULL ORDER BY n")]
 
+    def recover(self) -> None:
+        """From now on every fire time is on time again."""
+        self.recovered_marks = dict(self.chronicle.marks)
+
     def close(self) -> None:
         """The seed is over."""
         for leader in self.leaders:
@@ -185,7 +191,7 @@ class World:
         copy = self._new_worker(worker.worker, f"{worker.host}c", slots=worker.slots, labels=worker.labels)
         copy.is_copy = True
         copy.boots = 100
-        copy.seen = worker.seen
+        copy.fence.seen = worker.fence.seen
         worker.copies = 1
         copy.take_journal(worker)
         self.chronicle.log("world", f"the state directory of {worker.name} is copied to {copy.name}")
