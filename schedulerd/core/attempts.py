@@ -7,7 +7,7 @@ link had no connection when it was first sent, or as `lost` together with its wo
 
 from datetime import UTC, datetime, timedelta
 
-from schedulerd.core import runs
+from schedulerd.core import notes, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.specs import spec_of
 from schedulerd.core.state import Attempt, Run, State, Subtask, Worker
@@ -108,6 +108,8 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
     if run.started_at is None and outcome.started_utc_ms is not None:
         run.started_at = _instant(outcome.started_utc_ms)
     end = outcome.state
+    if attempt.sends > 1 or end in notes.ODD:
+        notes.settled(state, attempt, outcome, now, draft)
     if end in ("failed", "timeout"):
         subtask.failures += 1
         subtask.previous = end
@@ -123,6 +125,7 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
     if is_again and not run.is_cancelled:
         if end != "unstarted":
             subtask.is_fresh = True  # it had its worker: dispatch_timeout counts anew
+        notes.given_again(state, attempt, outcome, now, draft)
         give_again(state, run, subtask, draft)
     elif end == "unstarted" and not run.is_cancelled:
         runs.settle_subtask(state, run, subtask, SubtaskState.FAILED, "no_worker", now, draft)
@@ -151,16 +154,6 @@ def conclude(
     """End an attempt by the leader's own conclusion: `end` is lost or unstarted."""
     at = int(now.utc.timestamp() * 1000)
     settle(state, attempt, Outcome(attempt.id, end, end, reason, finished_utc_ms=at), now, draft)
-    draft.events.append(
-        runs.event(
-            f"attempt_{end}",
-            now,
-            run=attempt.run,
-            subtask=attempt.subtask.index,
-            attempt=attempt,
-            detail=reason,
-        )
-    )
 
 
 def chase(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
@@ -172,9 +165,11 @@ def chase(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
             _send(attempt, worker, draft)
             attempt.resend_at = min(now.mono + 2.0**attempt.sends, attempt.expires_at)
             attempt.sends += 1
+            draft.count("dispatches_resent")
         elif now.mono >= attempt.expires_at:
-            attempt.resend_at = now.mono + 2.0
             if not worker.is_suspect:
+                notes.revoked(state, attempt, now, draft)
+                attempt.resend_at = now.mono + 2.0
                 draft.to(worker).revokes.append(attempt.id)
             elif attempt.run.job.on_lost is OnLost.RETRY and not attempt.run.job.is_guarded:
                 conclude(state, attempt, "lost", "never answered", now, draft)

@@ -29,6 +29,10 @@ class FoundWorker(Struct, frozen=True, kw_only=True):
 class LeadershipGained(Struct, frozen=True):
     """The State was just rebuilt: drive on what it holds."""
 
+    is_new: bool = False  # of a new epoch; else the same leader begins again after a batch that was refused
+    host: str = ""  # of the leader, for people
+    fenced: str = ""  # why this process's leadership before ended, if it did not stop by itself
+
 
 class HostBooted(Struct, frozen=True):
     """In which boot the leader's host is: `@reboot` fires once in each."""
@@ -71,6 +75,12 @@ class SendFailed(Struct, frozen=True):
     attempts: tuple[str, ...]
 
 
+class ResultsRepeated(Struct, frozen=True):
+    """Results that came in again: the ledger had those of these attempts already."""
+
+    attempts: tuple[str, ...]
+
+
 Event = (
     LeadershipGained
     | HostBooted
@@ -81,4 +91,5 @@ Event = (
     | FrameArrived
     | CommandGiven
     | GatherTooLarge
+    | ResultsRepeated
 )

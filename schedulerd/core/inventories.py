@@ -34,11 +34,11 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
         draft.drops.append(Drop("late", envelope.sender))
         return
     if is_other_boot and not holder.is_leaving and state.awake - holder.heard_at < state.timing.suspect:
-        draft.drops.append(Drop("duplicate_worker", envelope.sender))
+        _refuse(state, holder, frame, f"{holder.name} of the same id", now, draft)
         return
     if worker.id and worker.id != envelope.sender:  # another daemon listens at this address now
         if worker.nonce and not worker.is_leaving and state.awake - worker.heard_at < state.timing.suspect:
-            draft.drops.append(Drop("duplicate_worker", envelope.sender))
+            _refuse(state, worker, frame, f"{worker.name} at the same address", now, draft)
             return
         part(state, worker)
     if before is not None and before is not worker:
@@ -55,12 +55,25 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     worker.labels = frozenset(inventory.labels)
     if is_new:
         worker.heard = 0
-        worker.is_leaving = False
+        worker.newest = worker.counts = None
+        worker.is_leaving = worker.is_suspect = worker.is_lost = worker.is_draining = False
         draft.events.append(event("worker_joined", now, worker=worker.name, detail=worker.address))
-    alive(state, worker, inventory.clock_ms, inventory.state, now)
+    alive(state, worker, inventory.clock_ms, inventory.state, now, draft)
     state.forget_able()
     _adopt(state, worker, now)
     _compare(state, worker, inventory, now, draft)
+
+
+def _refuse(state: State, holder: Worker, frame: FrameArrived, who: str, now: Moment, draft: Draft) -> None:
+    """A second daemon under one name is not believed while the first is heard; each boot of it is told once."""
+    envelope = frame.envelope
+    draft.drops.append(Drop("duplicate_worker", envelope.sender))
+    if envelope.sender_nonce in holder.refused:
+        return
+    holder.refused = (*holder.refused, envelope.sender_nonce)[-FORMER:]
+    silence = state.awake - holder.heard_at
+    text = f"boot {envelope.sender_nonce[:8]} of {envelope.sender}: {who} was heard {silence:.1f} s ago"
+    draft.events.append(event("worker_refused", now, worker=holder.name, detail=text))
 
 
 def _adopt(state: State, worker: Worker, now: Moment) -> None:
@@ -99,9 +112,16 @@ def _compare(state: State, worker: Worker, inventory: msg.Inventory, now: Moment
     worker.mismatches = 0
 
 
-def alive(state: State, worker: Worker, clock_ms: int, said: str, now: Moment) -> None:
+def alive(state: State, worker: Worker, clock_ms: int, said: str, now: Moment, draft: Draft) -> None:
     """It has been heard of just now: heartbeat or inventory."""
     was = (worker.is_suspect, worker.is_lost, worker.is_open, worker.is_draining, worker.is_leaving)
+    if worker.is_suspect or worker.is_lost:
+        text = f"heard again after {state.awake - worker.heard_at:.1f} s"
+        draft.events.append(event("worker_returned", now, worker=worker.name, detail=text))
+    if said == "draining" and not worker.is_draining:
+        draft.events.append(event("worker_draining", now, worker=worker.name, detail="it takes nothing new"))
+    elif said == "leaving" and not worker.is_leaving:
+        draft.events.append(event("worker_left", now, worker=worker.name, detail="it said goodbye"))
     worker.heard_at = state.awake
     worker.last_seen = now.utc
     worker.clock_ms, worker.clock_at = clock_ms, now.mono

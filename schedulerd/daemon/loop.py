@@ -4,6 +4,7 @@ There is one way to begin and one way to recover: take the next epoch and rebuil
 """
 
 import logging
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -86,6 +87,7 @@ class Loop:
         self._watches = watches
         self._on_bad_frame = on_bad_frame
         self._on_fenced = on_fenced
+        self._fenced = ""  # why the leadership before ended; an event of the next one
         self._found: WorkersSeen | None = None
         self._stopping = threading.Event()
         self._begun = threading.Event()
@@ -162,7 +164,7 @@ class Loop:
 
     def _resign(self, why: str) -> None:
         self.is_leading = False
-        self.trouble = why
+        self.trouble = self._fenced = why
         self._on_fenced()
         self.inbox.refuse_all(f"schedulerd does not lead: {why}")
 
@@ -184,7 +186,7 @@ class Loop:
         self.epoch = epoch
         log.info("leading  epoch=%d jobs=%d open_runs=%d", epoch, len(state.jobs), len(state.runs))
         self.alarm.rang()
-        events = self._beginning()
+        events = self._beginning(is_new=True)
         singly_until = 0.0  # mono: while a culprit is looked for, every event is a batch of its own
         while not self._stopping.is_set():
             now = _now()
@@ -195,7 +197,7 @@ class Loop:
                 if isinstance(effects[0], StepDown):
                     newer = effects[0].seen
                     log.warning("a worker has seen epoch %d, ours is %d; leading again", newer, epoch)
-                    self._resign("a newer epoch was seen")
+                    self._resign(f"a worker has seen epoch {newer}, this leader had epoch {epoch}")
                     return newer
                 performer.perform(effects, now)
             except (LedgerContentError, CoreFault) as error:
@@ -209,7 +211,7 @@ class Loop:
                 state = self._rebuild(ledger, epoch, _now())
                 events = [*self._beginning(), *events]
                 continue
-            self.is_leading, self.trouble = True, ""
+            self.is_leading, self.trouble, self._fenced = True, "", ""
             self._begun.set()
             self.progress = clock.boot_seconds()
             self.lag = self.progress - now.mono
@@ -221,10 +223,11 @@ class Loop:
             events = self._take(collector)
         return seen
 
-    def _beginning(self) -> list[Event]:
+    def _beginning(self, is_new: bool = False) -> list[Event]:
         """What a State that was just rebuilt is told first."""
         found = [self._found] if self._found is not None else []
-        return [LeadershipGained(), HostBooted(clock.boot_id()), *found]
+        gained = LeadershipGained(is_new, socket.gethostname(), self._fenced)
+        return [gained, HostBooted(clock.boot_id()), *found]
 
     def _reject(
         self,
@@ -236,7 +239,9 @@ class Loop:
         """The one event that cannot be done: record it, answer or acknowledge it, so that it does not come back."""
         detail = f"{type(batch[0]).__name__ if batch else 'the time'}: {error}"[:2000]
         log.error("an event was rejected, it changes nothing: %s", detail)
-        ledger.commit(self.epoch, [RecordEvent(type="rejected", time=clock.utc_now(), detail=detail)])
+        rejected = RecordEvent(type="rejected", time=clock.utc_now(), detail=detail)
+        ledger.commit(self.epoch, [rejected])
+        performer.show([rejected])
         for event in batch:
             if isinstance(event, CommandGiven):
                 self.inbox.answer(event.token, CommandError("invalid", f"it was refused: {error}"))

@@ -9,7 +9,7 @@ from schedulerd.adapters.alarm import Alarm
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.core import effects as fx
-from schedulerd.core.events import GatherTooLarge, SendFailed
+from schedulerd.core.events import GatherTooLarge, ResultsRepeated, SendFailed
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.model.moment import Moment
 from schedulerd.protocol.codec import Envelope, encode
@@ -57,14 +57,29 @@ class Performer:
         """Commit, then the rest in order. Raises LedgerError and its children; then nothing was sent or answered."""
         records = [effect for effect in effects if isinstance(effect, _RECORDS)]
         took = 0.0
+        noted = fx.Noted()
         if records:
             begun = time.perf_counter()
-            self._ledger.commit(self._epoch, records)
+            noted = self._ledger.commit(self._epoch, records)
             took = time.perf_counter() - begun
         for effect in effects[len(records) :]:
             self._order(effect, now)
         for watch in self._watches:
             watch(effects, took)
+        if noted.events or noted.repeated:
+            self._tell(noted)
+
+    def show(self, effects: Sequence[fx.Effect]) -> None:
+        """Let the watches see what was written without the core."""
+        for watch in self._watches:
+            watch(effects, 0.0)
+
+    def _tell(self, noted: fx.Noted) -> None:
+        """What the ledger found out by itself is watched as well, and results that came again are tallied."""
+        self.show(noted.events)
+        if noted.repeated:
+            self.show([fx.Count("duplicate_results", by=len(noted.repeated))])
+            self._inbox.put(ResultsRepeated(noted.repeated))
 
     def acknowledge(self, peer: str, envelope: Envelope, result: Result) -> None:
         """Have the worker forget outcomes that cannot be recorded; `peer` may lead nowhere."""
@@ -92,6 +107,8 @@ class Performer:
                 self._outbox.disconnect(peer)
             case fx.SendGather():
                 self._send_gather(effect)
+            case fx.Count():
+                pass  # for the watches
             case fx.Drop(reason, peer):
                 self._complain(reason, peer)
             case _:

@@ -233,6 +233,8 @@ class LeaderProcess(Process):
                 self._links[peer] = self._agenda.now
             case fx.Disconnect(peer):
                 self._links.pop(peer, None)
+            case fx.Count():
+                pass
             case fx.Drop(reason, peer):
                 self._chronicle.log(self.name, f"drops a frame of {peer}: {reason}")
             case _:

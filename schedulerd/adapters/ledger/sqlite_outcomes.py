@@ -6,9 +6,10 @@ takeover, repeated, late, unknown) it looks first.
 
 from typing import Any
 
+from schedulerd.adapters.ledger.rows import instant as instant_of
 from schedulerd.adapters.ledger.rows import micros
 from schedulerd.adapters.ledger.sqlite_batch import Batch, Key
-from schedulerd.core.effects import RecordLateResults, RecordOutcomes, RecordStarted
+from schedulerd.core.effects import RecordEvent, RecordLateResults, RecordOutcomes, RecordStarted
 from schedulerd.model.run import AttemptState
 from schedulerd.protocol.ids import split_attempt_id
 from schedulerd.protocol.messages import Outcome
@@ -103,11 +104,9 @@ def record_late_results(batch: Batch, record: RecordLateResults) -> None:
     for outcome in record.outcomes:
         key, state = _look_up(batch, outcome.attempt)
         if key is not None and state == AttemptState.LOST.value and outcome.state not in _NO_WORD:
-            run, subtask, _ = split_attempt_id(outcome.attempt)
-            detail = f"{outcome.state} {outcome.reason}".strip()
-            job = run.partition("@")[0]
-            batch.event(micros(record.time), "late_result", job, run, subtask, outcome.attempt, None, detail)
+            _note(batch, micros(record.time), "late_result", outcome)
         elif key is not None and state is not None:
+            batch.repeated.append(outcome.attempt)
             continue
         record_outcomes(batch, RecordOutcomes((outcome,)))
 
@@ -156,11 +155,28 @@ def _make_room(batch: Batch, outcome: Outcome) -> Key | None:
 
 
 def _record_unknown(batch: Batch, outcome: Outcome) -> None:
-    run, subtask, _ = split_attempt_id(outcome.attempt)
     told = outcome.finished_utc_ms or outcome.started_utc_ms
     if told is None:
         (time,) = batch.connection.execute("SELECT since FROM leadership").fetchone()
     else:
         time = told * 1000
+    _note(batch, time, "unknown_result", outcome)
+
+
+def _note(batch: Batch, time: int, type: str, outcome: Outcome) -> None:
+    """An event about a result that nobody waited for; `time` in microseconds."""
+    run, subtask, _ = split_attempt_id(outcome.attempt)
+    job = run.partition("@")[0]
     detail = f"{outcome.state} {outcome.reason}".strip()
-    batch.event(time, "unknown_result", None, run, subtask, outcome.attempt, None, detail)
+    batch.event(time, type, job, run, subtask, outcome.attempt, None, detail)
+    batch.noted.append(
+        RecordEvent(
+            type=type,
+            time=instant_of(time),
+            job=job,
+            run=run,
+            subtask=subtask,
+            attempt=outcome.attempt,
+            detail=detail,
+        )
+    )
