@@ -28,10 +28,12 @@ def given_again(state: State, attempt: Attempt, outcome: Outcome, now: Moment, d
     if outcome.state == "lost":
         which = f"loss {subtask.losses}, on_lost is retry"
     elif outcome.state == "unstarted":
-        which = f"at most for dispatch_timeout ({job.dispatch_timeout.total_seconds():g} s) without a start"
+        which = (
+            f"nothing has run yet, for at most {job.dispatch_timeout.total_seconds():g} s (dispatch_timeout)"
+        )
     else:
         which = f"retry {subtask.failures} of {job.retry_max}"
-    text = f"attempt {number} ended {outcome.state}, attempt {number + 1} follows: {which}"
+    text = f"after {outcome.state}, as attempt {number + 1}: {which}"
     _note("retried", state, attempt, text, now, draft)
     draft.count("retries", outcome.state)
 

@@ -27,6 +27,7 @@ _VERBS = {
     "pause": "orders",
     "resume": "orders",
     "workers": "fleet",
+    "events": "events",
     "check": "table",
     "add": "add",
     "rm": "orders",
