@@ -142,9 +142,7 @@ def test_a_follower_gets_what_comes_and_goes_on_where_it_stopped(server: Server)
 
 
 def test_a_faulty_last_event_id_is_refused(server: Server) -> None:
-    answer = call(
-        server, "GET", "/v1/events", headers={"Accept": "text/event-stream", "Last-Event-ID": "x"}
-    )
+    answer = call(server, "GET", "/v1/events", headers={"Accept": "text/event-stream", "Last-Event-ID": "x"})
     assert answer.status == 422
     assert "Last-Event-ID" in answer.json["detail"]
 
@@ -185,7 +183,9 @@ def test_schedulerctl_lists_events(scheduler: SmallScheduler, server: Server) ->
     assert asked() == listed(server)[::-1]
     assert asked("-n", "2") == listed(server, "?limit=2")[::-1]
     assert asked("--type", "retried", "--job", "flaky") == listed(server, "?type=retried")[::-1]
-    assert {event["run"] for event in asked("--run", "flaky/last")} == {listed(server, "?job=flaky")[0]["run"]}
+    assert {event["run"] for event in asked("--run", "flaky/last")} == {
+        listed(server, "?job=flaky")[0]["run"]
+    }
     shown = ctl.run("events", "--type", "retried", "-n", "1", address=server.address).stdout
     assert "after failed, as attempt 3: retry 2 of 2" in shown
     assert ctl.run("events", "--run", "nothing@", address=server.address).exit_code == 3
