@@ -108,8 +108,6 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
     if run.started_at is None and outcome.started_utc_ms is not None:
         run.started_at = _instant(outcome.started_utc_ms)
     end = outcome.state
-    if attempt.sends > 1 or end in notes.ODD:
-        notes.settled(state, attempt, outcome, now, draft)
     if end in ("failed", "timeout"):
         subtask.failures += 1
         subtask.previous = end
@@ -117,8 +115,10 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
     elif end == "lost":
         subtask.losses += 1
         subtask.previous = "lost"
+        notes.ended_oddly(state, attempt, outcome, now, draft)
         is_again = run.job.on_lost is OnLost.RETRY and subtask.losses <= MAX_LOSSES
     elif end == "unstarted":
+        notes.ended_oddly(state, attempt, outcome, now, draft)
         is_again = now.mono - subtask.waiting_since < run.job.dispatch_timeout / timedelta(seconds=1)
     else:
         is_again = False
@@ -164,8 +164,8 @@ def chase(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
         if attempt.order is not None and now.mono < attempt.expires_at - state.timing.margin:
             _send(attempt, worker, draft)
             attempt.resend_at = min(now.mono + 2.0**attempt.sends, attempt.expires_at)
+            notes.resent(state, attempt, now, draft)
             attempt.sends += 1
-            draft.count("dispatches_resent")
         elif now.mono >= attempt.expires_at:
             if not worker.is_suspect:
                 notes.revoked(state, attempt, now, draft)

@@ -6,19 +6,22 @@ from schedulerd.core.state import Attempt, State
 from schedulerd.model.moment import Moment
 from schedulerd.protocol.messages import Outcome
 
-ODD = frozenset({"lost", "unstarted"})  # ends that say nothing about the work
 REVOKED = "attempt_revoked"
 RESENT = "dispatch_resent"
 
 
-def settled(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft: Draft) -> None:
-    """An attempt has ended that was sent more than once, or whose end is an odd one."""
-    if attempt.sends > 1:
-        text = f"sent {attempt.sends} times until the worker answered; it starts at most once"
+def ended_oddly(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft: Draft) -> None:
+    """An attempt is lost or never started, by its worker's word or the leader's conclusion."""
+    kind = "attempt_fenced" if outcome.reason == "fenced" else f"attempt_{outcome.state}"
+    _note(kind, state, attempt, why(outcome), now, draft)
+
+
+def resent(state: State, attempt: Attempt, now: Moment, draft: Draft) -> None:
+    """Its order is sent once more; told at the first time, the others are only counted."""
+    draft.count("dispatches_resent")
+    if attempt.sends == 1:
+        text = "the worker has not answered yet; it starts at most once however often this is sent"
         _note(RESENT, state, attempt, text, now, draft)
-    if outcome.state in ODD:
-        kind = "attempt_fenced" if outcome.reason == "fenced" else f"attempt_{outcome.state}"
-        _note(kind, state, attempt, why(outcome), now, draft)
 
 
 def given_again(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft: Draft) -> None:

@@ -21,13 +21,16 @@ DUPLICATE_RESULT = "duplicate_result"
 
 # Field of `Counted` -> (type of the event, what it means).
 GROWTH = {
-    "duplicate_dispatches": ("duplicate_dispatch", "orders for attempts it had already; none started twice"),
-    "stale_frames": ("stale_frame", "frames of an older epoch, refused"),
-    "results_resent": ("result_resent", "results sent again: nobody had acknowledged them"),
-    "helper_deaths": ("helper_died", "ends of its helper process; what that had in hand is lost"),
+    "duplicate_dispatches": (
+        "duplicate_dispatch",
+        "an order for an attempt it had already; nothing started twice",
+    ),
+    "stale_frames": ("stale_frame", "a frame of an older epoch, refused"),
+    "results_resent": ("result_resent", "a result sent again: nobody had acknowledged it"),
+    "helper_deaths": ("helper_died", "its helper process ended; what that had in hand is lost"),
 }
 _MEANING = {
-    DUPLICATE_RESULT: "results that came again; each is recorded once",
+    DUPLICATE_RESULT: "a result that is recorded already",
     **dict(GROWTH.values()),
 }
 
@@ -81,7 +84,7 @@ def tell(state: State, now: Moment, draft: Draft) -> None:
             rest.places += 1
     for kind, rest in left.items():
         one = Tallied(rest.since, "", rest.count)
-        draft.events.append(_event(kind, "", "", one, now, f" of {rest.places} more runs or workers"))
+        draft.events.append(_event(kind, "", "", one, now, f", of {rest.places} more runs or workers"))
     state.tally.clear()
 
 
@@ -96,6 +99,7 @@ class _Left:
 
 def _event(kind: str, run: str, worker: str, one: Tallied, now: Moment, whose: str = "") -> RecordEvent:
     first = f"; the first {one.first}" if one.first else ""
+    times = "once" if one.count == 1 else f"{one.count:,} times"
     since = rfc3339(one.since.replace(microsecond=0))
     return RecordEvent(
         type=kind,
@@ -103,5 +107,5 @@ def _event(kind: str, run: str, worker: str, one: Tallied, now: Moment, whose: s
         job=run.partition("@")[0] or None,
         run=run or None,
         worker=worker or None,
-        detail=f"{one.count:,} {_MEANING[kind]}{whose}; since {since}{first}",
+        detail=f"{times} since {since}: {_MEANING[kind]}{whose}{first}",
     )

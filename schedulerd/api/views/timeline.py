@@ -10,6 +10,7 @@ from datetime import datetime
 from heapq import merge
 from operator import attrgetter
 
+from schedulerd.api.views.timeline_clocks import ahead_of, by_worker, known_by_of
 from schedulerd.api.views.timeline_lines import (
     Line,
     Names,
@@ -28,7 +29,6 @@ SHOWN = 20  # attempts told one by one; odd ones first, ordinary ones only if al
 SHOWN_OF_ONE = 8  # attempts of one subtask
 SHOWN_EVENTS = 10  # events of one type that are about no attempt shown
 SHOWN_WORKERS = 8
-SKEW = 0.05  # seconds by which clocks may contradict each other before it is said
 
 _ASSIGNED, _STARTED, _ENDED, _EVENT, _ROUND = range(5)
 
@@ -37,6 +37,7 @@ def timeline(account: RunAccount, head: list[Line], end: Line, now: datetime) ->
     """`head` and `end` with all that lies between them."""
     names = Names(account)
     shown, rest = _chosen(account)
+    ahead = ahead_of(account)
     indexes = {part.index for part in shown}
     of_attempts: dict[int, list[Event]] = {}
     others: list[Event] = []
@@ -49,7 +50,7 @@ def timeline(account: RunAccount, head: list[Line], end: Line, now: datetime) ->
         head,
         _leaders(account, names),
         _events(others, account.is_more, names),
-        *(_subtask(part, of_attempts.get(part.index, []), account, names) for part in shown),
+        *(_subtask(part, of_attempts.get(part.index, []), account, names, ahead) for part in shown),
         _events(_beside(account), False, names),
         _rest(rest, account, now),
         [end],
@@ -86,7 +87,9 @@ def _rank(part: Subtask, noted: set[int | None]) -> int:
     return 2 if part.state != "succeeded" else _ORDINARY
 
 
-def _subtask(part: Subtask, events: list[Event], account: RunAccount, names: Names) -> list[Line]:
+def _subtask(
+    part: Subtask, events: list[Event], account: RunAccount, names: Names, ahead: dict[str, float]
+) -> list[Line]:
     """Its attempts and what was noted about them, in the order of causes."""
     by_attempt: dict[int, list[Event]] = {}
     for event in events:
@@ -99,7 +102,7 @@ def _subtask(part: Subtask, events: list[Event], account: RunAccount, names: Nam
     for one in attempts:
         noted = by_attempt.get(one.attempt, [])
         after = following.get(one.attempt)
-        lines += _attempt(part.index, one, noted, _known_by(one, noted, after, account), names)
+        lines += _attempt(part.index, one, noted, known_by_of(one, noted, after, account), names, ahead)
     if hidden := len(part.attempts) - len(attempts):
         before = attempts[SHOWN_OF_ONE // 2 - 1].attempt * _ROUND + _EVENT
         at = max(line.at for line in lines if line.stage <= before)
@@ -108,23 +111,13 @@ def _subtask(part: Subtask, events: list[Event], account: RunAccount, names: Nam
     return sorted(lines, key=lambda line: (line.at, line.stage))
 
 
-def _known_by(
-    one: Attempt, noted: list[Event], after: Attempt | None, account: RunAccount
-) -> datetime | None:
-    """When a leader knew the attempt's end at the latest."""
-    late = [event.time for event in noted if event.type == "late_result"]
-    if late:
-        return instant(late[0])
-    known = [event.time for event in noted if event.type == "retried"]
-    if after is not None and after.assigned_at is not None:
-        known.append(after.assigned_at)
-    if account.detail.finished_at is not None:
-        known.append(account.detail.finished_at)
-    return min(map(instant, known), default=None)
-
-
 def _attempt(
-    index: int, one: Attempt, noted: list[Event], known_by: datetime | None, names: Names
+    index: int,
+    one: Attempt,
+    noted: list[Event],
+    known_by: datetime | None,
+    names: Names,
+    ahead: dict[str, float],
 ) -> list[Line]:
     name = f"{part_name(index)}, attempt {one.attempt}"
     stage = one.attempt * _ROUND
@@ -136,7 +129,7 @@ def _attempt(
         lines.append(Line(at=floor, source=names.scheduler(one.epoch), text=text, stage=stage + _ASSIGNED))
     if one.started_at is not None:
         text = f"{name}: accepted and started"
-        line = _by_worker(one, one.started_at, floor, known_by, text, stage + _STARTED)
+        line = by_worker(one, one.started_at, (floor, known_by), text, stage + _STARTED, ahead)
         floor = line.at
         lines.append(line)
     is_told = any(event.type in ("attempt_lost", "attempt_fenced", "attempt_unstarted") for event in noted)
@@ -145,7 +138,7 @@ def _attempt(
         signal = f"signal {one.signal}" if one.signal else ""
         why = ", ".join(filter(None, (one.reason, code, signal, one.detail)))
         text = f"{name}: {one.state}" + (f" ({why})" if why else "")
-        lines.append(_by_worker(one, one.finished_at, floor, known_by, text, stage + _ENDED))
+        lines.append(by_worker(one, one.finished_at, (floor, known_by), text, stage + _ENDED, ahead))
     for event in noted:
         text = f"{name}: {words_of(event)}"
         lines.append(
@@ -154,35 +147,21 @@ def _attempt(
     return lines
 
 
-def _by_worker(
-    one: Attempt, told: str, floor: datetime | None, ceiling: datetime | None, text: str, stage: int
-) -> Line:
-    """What the worker did at `told` by its own clock: not before its cause, not after its effect."""
-    at = own = instant(told)
-    if ceiling is not None and at > ceiling:
-        at = ceiling
-    if floor is not None and at < floor:
-        at = floor
-    if abs((at - own).total_seconds()) >= SKEW:
-        text += f" [by the clock of {one.worker} at {rfc3339(own)}: clocks differ, ordered by cause]"
-    return Line(at=at, source=f"worker {one.worker}", text=text, stage=stage)
-
-
 def _leaders(account: RunAccount, names: Names) -> list[Line]:
-    """Takeovers while the run was open: the leadership that recorded it is none."""
-    details = {event.epoch: event.detail for event in account.beside if event.type == "takeover"}
-    return [
-        Line(
-            at=instant(one.since),
-            source=names.scheduler(one.epoch),
-            text=f"takeover: {details.get(one.epoch) or f'epoch {one.epoch} begins'}",
-        )
-        for one in account.leaderships[1:]
-    ]
+    """Takeovers while the run was open, and why a leader before was fenced: the one that recorded it is none."""
+    lines: list[Line] = []
+    for one in account.leaderships[1:]:
+        told = {event.type: event.detail for event in account.beside if event.epoch == one.epoch}
+        at, source = instant(one.since), names.scheduler(one.epoch)
+        if "fenced" in told:
+            lines.append(Line(at=at, source=source, text=f"fenced: {told['fenced']}"))
+        text = told.get("takeover") or f"epoch {one.epoch} begins"
+        lines.append(Line(at=at, source=source, text=f"takeover: {text}"))
+    return lines
 
 
 def _beside(account: RunAccount) -> list[Event]:
-    return [event for event in account.beside if event.type != "takeover"]
+    return [event for event in account.beside if event.type not in ("takeover", "fenced")]
 
 
 def _events(events: Iterable[Event], is_more: bool, names: Names) -> list[Line]:

@@ -18,9 +18,7 @@ _WORDS = {
     "dispatch_resent": "order sent again",
     "retried": "given out again",
     "late_result": "late result",
-    "duplicate_result": "results came again",
     "unknown_result": "result of an unknown attempt",
-    "no_worker": "no worker",
 }
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
