@@ -155,13 +155,12 @@ def heartbeat_of(state: WorkerState, clock_ms: int, lag_ms: int) -> Heartbeat:
 def counted_of(counters: dict[str, int]) -> Counted:
     """What the leader is told of the counters."""
     one = counters.get
-    refused = sum(
-        one(f"refused_{reason}", 0) for reason in ("expired", "full", "draining", "tombstone", "faulty")
-    )
     return Counted(
-        duplicate_dispatches=one("duplicate_dispatches", 0),
+        duplicate_dispatches=one("duplicate_dispatches", 0) + one("refused_tombstone", 0),
         stale_frames=one("refused_stale", 0),
-        refused_orders=refused,
+        refused_orders=sum(
+            one(f"refused_{reason}", 0) for reason in ("expired", "full", "draining", "faulty")
+        ),
         results_resent=one("results_resent", 0),
         fenced=one("fenced", 0),
         helper_deaths=one("helper_deaths", 0),

@@ -130,7 +130,7 @@ class Counted(Struct, frozen=True, array_like=True, gc=False):
 
     duplicate_dispatches: Count = 0  # orders for attempts it had already, answered with what it knew of them
     stale_frames: Count = 0  # frames of an older epoch, refused
-    refused_orders: Count = 0  # orders it did not take: expired, full, draining, tombstone, faulty
+    refused_orders: Count = 0  # orders it did not take: expired, full, draining, faulty
     results_resent: Count = 0  # results sent again because nobody had acknowledged them
     fenced: Count = 0  # attempts it ended because no leader was heard for too long
     helper_deaths: Count = 0  # ends of the process that starts children

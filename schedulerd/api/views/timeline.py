@@ -107,7 +107,7 @@ def _subtask(
         before = attempts[SHOWN_OF_ONE // 2 - 1].attempt * _ROUND + _EVENT
         at = max(line.at for line in lines if line.stage <= before)
         more = f"{part_name(part.index)}: {hidden:,} more attempts"
-        lines.append(Line(at=at, source=names.scheduler_at(at), text=more))
+        lines.append(Line(at=at, source=names.scheduler_at(at), text=more, stage=before))
     return sorted(lines, key=lambda line: (line.at, line.stage))
 
 

@@ -1,4 +1,4 @@
-"""Two clocks in one timeline: what a worker did at its own time, put between its cause and its effect at the leader's."""
+"""Two clocks in one timeline: what a worker did, between its cause and its effect, which have the leader's times."""
 
 from datetime import datetime, timedelta
 from itertools import zip_longest

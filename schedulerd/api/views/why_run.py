@@ -95,7 +95,8 @@ def _waited(account: RunAccount, definition: Definition) -> list[Line]:
 
 def _recorded_results(run: RunDetail) -> str:
     """What became of the results of a run that is final."""
-    count = sum(1 for part in run.subtasks_detail for one in part.attempts if one.finished_at is not None)
+    ended = (one for part in run.subtasks_detail for one in part.attempts if one.finished_at is not None)
+    count = sum(1 for one in ended if one.state not in ("lost", "unstarted"))
     if not count:
         return ""
     return f"; {'its result is' if count == 1 else f'its {count:,} results are'} recorded and acknowledged"
