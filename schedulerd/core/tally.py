@@ -33,6 +33,7 @@ _MEANING = {
     DUPLICATE_RESULT: "a result that is recorded already",
     **dict(GROWTH.values()),
 }
+TYPES = tuple(_MEANING)
 
 
 def repeated(
