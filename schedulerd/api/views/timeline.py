@@ -50,8 +50,8 @@ def timeline(account: RunAccount, head: list[Line], end: Line, now: datetime) ->
         head,
         _leaders(account, names),
         _events(others, account.is_more, names),
-        *(_subtask(part, of_attempts.get(part.index, []), account, names, ahead) for part in shown),
         _events(_beside(account), False, names),
+        *(_subtask(part, of_attempts.get(part.index, []), account, names, ahead) for part in shown),
         _rest(rest, account, now),
         [end],
     ]
