@@ -5,15 +5,17 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SEEDS  ?= 5000
 WINDOWS ?= 20000
+FRAMES ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim cron bench lint lock clean
+.PHONY: help run test sim cron fuzz bench lint lock clean
 
 help:
 	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
 	@echo 'make test [ARGS=...]   all tests, with a real Consul; ARGS goes to pytest'
 	@echo 'make sim [SEEDS=5000]  the simulator with more seeds'
 	@echo 'make cron [WINDOWS=20000]  fire times: every transition of every zone, 25 x WINDOWS random comparisons'
+	@echo 'make fuzz [FRAMES=1000000]  bent frames against both sockets and the codec'
 	@echo 'make bench             figures, one line of JSON each'
 	@echo 'make lint              ruff, mypy and the import contracts'
 	@echo 'make lock              choose all versions anew and write requirements.lock'
@@ -32,6 +34,11 @@ sim: $(READY)
 cron: $(READY)
 	@FIRE_TIMES_EXAMPLES=$(WINDOWS) EVERY_TRANSITION=1 exec $(BIN)/python -m pytest tests/properties/test_fire_times.py \
 	    tests/properties/test_transitions.py tests/properties/test_search_bound.py tests/properties/test_cronsim.py $(ARGS)
+
+fuzz: $(READY)
+	@$(BIN)/python tests/support/consul_binary.py > /dev/null
+	@exec $(BIN)/python -m pytest tests/properties/test_codec_frames.py tests/acceptance/test_foreign_frames.py \
+	    --frames=$(FRAMES) $(ARGS)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench

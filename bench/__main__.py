@@ -9,40 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cron, due, size
+from bench import cron, due, fleet, noop, restart, size
 from bench.cluster import cluster
 from bench.report import show
 
 ROUNDS = 3
-NOOP_SUBTASKS = 20_000
-NOOP_SLOTS = 2_000
 PROCESSES = 2_000
-
-
-def noop() -> None:
-    """Subtasks a second through schedulerd, SQLite FULL, two workers whose attempts end at once."""
-    table = f"""
-[job.noop]
-argv = ["true"]
-overlap = "allow"
-split = {{ shards = {NOOP_SUBTASKS} }}
-"""
-    rates = []
-    with cluster(table, workers=2, slots=NOOP_SLOTS, module="bench.instant") as running:
-        for number in range(ROUNDS + 1):  # the first warms up
-            begun = time.perf_counter()
-            running.trigger("noop", f"k{number}")
-            running.log.wait_closed(number + 1, 120)
-            rates.append(NOOP_SUBTASKS / (time.perf_counter() - begun))
-        states = set(running.log.closed.values())
-    show(
-        "noop_subtasks_per_second",
-        median=statistics.median(rates[1:]),
-        runs=rates[1:],
-        slots_per_worker=NOOP_SLOTS,
-        subtasks=NOOP_SUBTASKS,
-        states=sorted(states),
-    )
 
 
 def processes() -> None:
@@ -141,7 +113,11 @@ def _bare_spawns(count: int, at_once: int) -> float:
 
 
 FIGURES: dict[str, Callable[[], None]] = {
-    "noop": noop,
+    "noop": noop.noop,
+    "floor": noop.floor,
+    "celery": noop.celery,
+    "restart": restart.restart,
+    "fleet": fleet.fleet,
     "processes": processes,
     "lateness": due.lateness,
     "burst": due.burst,

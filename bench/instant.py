@@ -35,11 +35,14 @@ class InstantRunner:
     ) -> None:
         """It has started and ended."""
         now = clock.utc_ms()
+        self._tell(ChildStarted(attempt, now))
+        outcome = Outcome(attempt, "succeeded", "exit", "", 0, started_utc_ms=now, finished_utc_ms=now)
+        self._tell(ChildEnded(outcome))
+
+    def _tell(self, event: ChildStarted | ChildEnded) -> None:
         if not self._events:
             os.eventfd_write(self._wake, 1)
-        self._events.append(ChildStarted(attempt, now))
-        outcome = Outcome(attempt, "succeeded", "exit", "", 0, started_utc_ms=now, finished_utc_ms=now)
-        self._events.append(ChildEnded(outcome))
+        self._events.append(event)
 
     def kill(self, attempt: str, kill_now: bool, kill_after_ms: int) -> None:
         """It has ended already."""

@@ -146,8 +146,8 @@ def _run(jobs: Path, workers: int, api: str, place: Path, seconds: float | None)
             for child in children:
                 if child.poll() is not None:
                     raise SettingsError(f"a worker has ended with status {child.returncode}; see above")
-            if service.is_broken():
-                raise SettingsError("the scheduler's loop has ended by itself; see above")
+            if fault := service.fault():
+                raise SettingsError(fault)
     finally:
         _stop_workers(children)
         service.stop()
@@ -170,6 +170,8 @@ listen = "tcp://127.0.0.1:*"
 advertise = ""
 [ledger]
 url = {_quoted(f"sqlite://{place}/schedulerd/ledger.db")}
+[clock]
+sync_wait_seconds = 0
 [discovery]
 kind = "static"
 [discovery.static]

@@ -12,9 +12,10 @@ import click
 
 from schedulerd.dev import dev
 from schedulerd.errors import CommandError, SchedulerdError, SettingsError
-from schedulerd.hostkit import memory, notify
+from schedulerd.hostkit import failpoint, memory, notify
 from schedulerd.hostkit.logs import start_logging
 from schedulerd.hostkit.settings import SchedulerdSettings, load_schedulerd
+from schedulerd.ledger_commands import ledger
 from schedulerd.service import Service
 
 DEFAULT_CONFIG = Path("/etc/schedulerd/schedulerd.toml")
@@ -42,6 +43,7 @@ def main(context: click.Context, config: Path) -> None:
     if context.invoked_subcommand is not None:
         return
     try:
+        failpoint.arm(os.environ)
         settings = load_schedulerd(config, os.environ)
         start_logging(settings.log_level)
         _serve(config, Service(settings))
@@ -51,6 +53,7 @@ def main(context: click.Context, config: Path) -> None:
 
 
 main.add_command(dev)
+main.add_command(ledger)
 
 
 def _serve(config: Path, service: Service) -> None:
@@ -77,8 +80,8 @@ def _serve(config: Path, service: Service) -> None:
             if not is_ready and service.is_ready():
                 is_ready = True
                 service.say_ready()
-            if service.is_broken():
-                raise SettingsError("the loop has ended by itself; see the log above")
+            if fault := service.fault():
+                raise SettingsError(fault)
             wake.wait(0.2 if not is_ready else 1.0)
             wake.clear()
             if asked["reload"]:
@@ -97,7 +100,7 @@ def _reload(config: Path, service: Service) -> None:
             log.warning("[%s] has changed in %s; it needs a restart", key, config)
         service.adopt(settings)
         logging.getLogger().setLevel(settings.log_level.upper())
-        answer = service.reload(60.0)
+        answer = service.door.reload(60.0)
         if not answer.faults:
             log.info(
                 "job table read  added=%d changed=%d removed=%d unchanged=%d",

@@ -1,93 +1,104 @@
 """One schedulerd put together from its settings: lock, loop, table, discovery, HTTP server, vitals. Wiring only."""
 
-import logging
-import threading
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from schedulerd.adapters import jobfiles
 from schedulerd.adapters.discovery import Discovery
 from schedulerd.adapters.discovery_consul import ConsulDiscovery
 from schedulerd.adapters.discovery_static import StaticDiscovery
-from schedulerd.adapters.election_file import FileElection
+from schedulerd.adapters.election import Election, LeaderCard
+from schedulerd.adapters.election_consul import ConsulElection
+from schedulerd.adapters.election_file import FileElection, FileLock
 from schedulerd.adapters.ledger.open import open_ledger, open_reader
 from schedulerd.adapters.metrics import Metrics
-from schedulerd.api.door import DoorStatus
 from schedulerd.api.server import build_app, serve
 from schedulerd.core import requests as rq
 from schedulerd.core.events import FoundWorker, WorkersSeen
 from schedulerd.daemon.chronicle import chronicle
 from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
-from schedulerd.daemon.loop import PATIENCE_MS, Loop
+from schedulerd.daemon.loop import Loop
 from schedulerd.daemon.perform import Watch
+from schedulerd.daemon.standing import Standing
+from schedulerd.daemon.table import JobFiles
 from schedulerd.daemon.vitals import Vitals
-from schedulerd.errors import CommandError, JobFileError, SettingsError
-from schedulerd.hostkit import clock
+from schedulerd.door import VERSION, ServiceDoor
+from schedulerd.errors import SettingsError
+from schedulerd.hostkit import clock, host
 from schedulerd.hostkit.consul_client import ConsulClient
 from schedulerd.hostkit.settings import SchedulerdSettings
-from schedulerd.model.job import At, Definition
-from schedulerd.protocol.api_types import ReloadAnswer
 
-VERSION = version("schedulerd")
-SILENT = 5.0  # seconds without a finished round after which it is not ready
-SILENCE = 20.0  # seconds without a finished round after which the loop does not count as alive
 UPKEEP_EVERY = 60.0  # seconds between two rounds of the ledger's housekeeping
-RELOAD_WAIT = 60.0  # seconds the loop may take for a new table
-
-log = logging.getLogger(__name__)
 
 
 class Service:
-    """A running schedulerd; also the door that its HTTP server knocks at."""
+    """A running schedulerd; `door` is what its HTTP server knocks at."""
 
     def __init__(self, settings: SchedulerdSettings, watches: Sequence[Watch] = ()) -> None:
         self.settings = settings
-        self._started_at = clock.utc_now()
-        self._table_faults: tuple[str, ...] = ()
-        self._known = jobfiles.Known()
-        self._discovery_error = ""
         self._metrics = Metrics()
         self._inbox = Inbox()
-        # the ledger has a lock of its own: another state directory may name the same file
-        ledger = settings.ledger.path
-        self._elections = (
-            FileElection(settings.state_dir),
-            FileElection(ledger.parent, f"{ledger.name}.lock"),
-        )
-        self._trust = ClockTrust(settings.clock_wait)
-        self._table_waits = False  # the job files change what must wait until the clock is believed
+        card = _own_card(settings)
+        self._locks = _locks_of(settings)
+        self._election = self._election_of(settings, card)
+        trust = ClockTrust(settings.clock_wait)
         self._loop = Loop(
             open_ledger=lambda: open_ledger(settings.ledger.url),
+            election=self._election,
             inbox=self._inbox,
-            leader=_own_id(settings.state_dir),
+            card=card,
             listen=settings.results.listen,
             advertise=settings.results.advertise,
             output="",
             timing=settings.timing,
-            trust=self._trust,
+            trust=trust,
             watches=(chronicle, self._metrics.watch, *watches),
             on_bad_frame=self._metrics.bad_frames.inc,
             on_fenced=self._metrics.fenced.inc,
+            on_connection=self._metrics.connection,
+            on_lost=self._metrics.leadership_lost,
+            on_gained=self._gained,
+        )
+        self._files = JobFiles(
+            settings.jobs_dir,
+            defaults=lambda: self.settings.defaults,
+            inbox=self._inbox,
+            loop=self._loop,
+            trust=trust,
+            open_reader=lambda: open_reader(settings.ledger.url),
+            has_boots=settings.ledger.path is not None,  # the ledger, and so the leader, stays on one host
+        )
+        self._standing = Standing(self._loop, self._election, trust, self._files)
+        self.door = ServiceDoor(
+            inbox=self._inbox,
+            id=card.id,
+            loop=self._loop,
+            election=self._election,
+            files=self._files,
+            standing=self._standing,
+            open_reader=lambda: open_reader(settings.ledger.url),
         )
         self._discovery = _discovery_of(settings)
-        self._metrics.loop_lag.set_function(self._lag)
+        self._metrics.loop_lag.set_function(self._standing.lag)
         self._metrics.watch_age.set_function(self._watch_age)
+        self._metrics.lease_age.set_function(lambda: self.door.status().lease_age or 0.0)
         app = build_app(
-            self,
+            self.door,
             lambda: open_reader(settings.ledger.url),
             metrics=self._metrics,
             defaults=lambda: self.settings.defaults,
+            own_names=[name for name in (urlsplit(card.url).hostname,) if name],
         )
         self._server = serve(
             app, settings.api.listen, str(settings.api.socket) if settings.api.socket else None
         )
-        self._vitals = Vitals(on_clock_step=self._clock_stepped, is_alive=self._is_alive, status=self.words)
+        self._vitals = Vitals(
+            on_clock_step=self._clock_stepped, is_alive=self._standing.is_alive, status=self._standing.words
+        )
 
     @property
     def api_address(self) -> str:
@@ -95,15 +106,20 @@ class Service:
         return self._server.address
 
     def start(self) -> None:
-        """Lead, read the table, look for workers, serve. Raises SettingsError, LedgerError or JobFileError."""
-        for election in self._elections:
-            if not election.acquire():
-                raise SettingsError(election.holder())
+        """Lead or stand by, read the table, look for workers, serve.
+
+        Raises SettingsError, LedgerError or JobFileError.
+        """
+        for lock in self._locks:
+            if not lock.acquire():
+                raise SettingsError(lock.holder())
         self._vitals.start()
         try:
+            self._election.start(self._inbox.wake)
             self._loop.start()
             self._loop.alarm.every(UPKEEP_EVERY, self._upkeep, "upkeep")
-            self._read_first_table()
+            if self._election.kind == "file":
+                self._files.read_first()
             self._discovery.start(self._workers_seen, self._discovery_failed)
             self._server.start()
         except BaseException:
@@ -117,89 +133,59 @@ class Service:
         )
 
     def is_ready(self) -> bool:
-        """Leading, table loaded, discovery answered once."""
-        return self._loop.is_leading and self._loop.has_workers and self._silence() < SILENT
+        """It does its work."""
+        return self._standing.is_ready()
+
+    def ask(self, request: rq.Request, timeout: float) -> object:
+        """For callers in this process: see api/door.py."""
+        return self.door.ask(request, timeout)
 
     def say_ready(self) -> None:
         """Tell systemd that this daemon serves."""
         self._vitals.ready()
 
-    def is_broken(self) -> bool:
-        """The loop has ended by itself; only a restart helps."""
-        return not self._loop.is_alive
+    def fault(self) -> str:
+        """Why it cannot go on; empty while it can."""
+        if not self._loop.is_alive:
+            return "the loop has ended by itself; see the log above"
+        return self._election.fault or str(self._files.failure or "")
 
     def stop(self) -> None:
-        """End in order: no new callers, no new workers, then the loop."""
+        """End in order: first what another scheduler waits for, so that it leads at once, then the rest."""
+        self._loop.stop()
+        self._election.stop()
         self._discovery.stop()
         self._server.stop()
-        self._loop.stop()
         self._vitals.stop()
-        for election in self._elections:
-            election.close()
+        for lock in self._locks:
+            lock.close()
 
-    def words(self) -> str:
-        """STATUS for systemd."""
-        reasons = "; ".join(self._reasons())
-        head = f"leading, epoch {self._loop.epoch}" if self._loop.is_leading else "not leading"
-        return f"{head}: {reasons}" if reasons else head
-
-    # ---- the door ----------------------------------------------------------------------------------------------
-
-    def ask(self, request: rq.Request, timeout: float) -> object:
-        """See api/door.py."""
-        if isinstance(request, rq.PutJob):
-            filled = self._filled([request.definition])
-            request = structs.replace(request, filled=tuple(instant for _, instant in filled))
-        if isinstance(request, rq.TriggerJob):
-            known = self._manual_run(request.job, request.key)
-            if known is not None:
-                return rq.Triggered(outcome="started", run=known, reason=rq.KEY_USED)
-        return self._inbox.ask(request, timeout)
-
-    def status(self) -> DoorStatus:
-        """See api/door.py."""
-        return DoorStatus(
-            is_leading=self._loop.is_leading,
-            epoch=self._loop.epoch,
-            ready=self.is_ready(),
-            reasons=tuple(self._reasons()),
-            started_at=self._started_at,
-            version=VERSION,
-        )
-
-    def reload(self, timeout: float) -> ReloadAnswer:
-        """See api/door.py. A faulty table changes nothing and is answered with every fault."""
-        try:
-            table = jobfiles.load_table(self.settings.jobs_dir, self.settings.defaults, self._known)
-            filled = tuple(self._filled(table.definitions))
-            order = rq.ReplaceTable(definitions=table.definitions, pools=table.pools, filled=filled)
-            answer = self._inbox.ask(order, timeout)
-        except JobFileError as error:
-            return self._refused_table(tuple(error.faults))
-        except CommandError as error:
-            if error.kind != "conflict":
-                raise
-            return self._refused_table(tuple(error.text.splitlines()))
-        assert isinstance(answer, rq.TableReplaced)
-        self._table_faults = ()
-        return ReloadAnswer(
-            added=list(answer.added),
-            changed=list(answer.changed),
-            removed=list(answer.removed),
-            unchanged=answer.unchanged,
+    def _election_of(self, settings: SchedulerdSettings, card: LeaderCard) -> Election:
+        if settings.election.kind == "file":
+            return FileElection(self._locks, card)
+        consul = settings.discovery.consul
+        return ConsulElection(
+            lambda seconds: ConsulClient(consul.address, token=consul.token(), timeout_seconds=seconds),
+            settings.cluster,
+            card,
+            settings.election.terms,
+            settings.state_dir,
+            on_error=self._metrics.discovery_errors.inc,
         )
 
     # ---- facts for the loop ------------------------------------------------------------------------------------
 
     def _workers_seen(self, found: tuple[FoundWorker, ...]) -> None:
-        self._discovery_error = ""
+        self._standing.discovery_answered()
         self._inbox.put(WorkersSeen(found))
 
     def _discovery_failed(self, text: str) -> None:
-        if text != self._discovery_error:
-            log.warning("workers cannot be looked for: %s; trying again", text)
-        self._discovery_error = text
+        self._standing.discovery_failed(text)
         self._metrics.discovery_errors.inc()
+
+    def _gained(self, has_table: bool) -> None:
+        if self._election.kind != "file":  # that one reads its job files at each start
+            self._files.take_over(has_table)
 
     def _clock_stepped(self, seconds: float) -> None:
         self._metrics.clock_jumps.inc()
@@ -209,101 +195,9 @@ class Service:
         self._loop.is_upkeep_due = True
         self._inbox.wake()
 
-    def _lag(self) -> float:
-        return max(self._loop.lag, self._silence() - PATIENCE_MS / 1000)
-
     def _watch_age(self) -> float:
         heard_at = self._discovery.heard_at
         return 0.0 if heard_at is None else clock.boot_seconds() - heard_at
-
-    # ---- what it says of itself --------------------------------------------------------------------------------
-
-    def _is_alive(self) -> bool:
-        return self._loop.is_alive and self._silence() < SILENCE and self._loop.alarm.is_alive()
-
-    def _silence(self) -> float:
-        """Seconds since the loop last finished a round; 0 before its first."""
-        return clock.boot_seconds() - self._loop.progress if self._loop.progress else 0.0
-
-    def _reasons(self) -> list[str]:
-        reasons = [text for text in (self._loop.trouble, self._trust.words()) if text]
-        if self._loop.is_leading and self._silence() >= SILENT:
-            reasons.append(f"the loop has been busy for {self._silence():.0f} s: nothing is fired meanwhile")
-        if self._table_waits:
-            reasons.append("the job files are read when it is, the table in force stays until then")
-        if self._discovery_error:
-            reasons.append(self._discovery_error)
-        elif not self._loop.has_workers:
-            reasons.append("waiting for the first word on workers")
-        if self._table_faults:
-            count = len(self._table_faults)
-            reasons.append(f"the job files have {count} fault{'s' * (count > 1)}, the table in force stays")
-        return reasons
-
-    # ---- the table ---------------------------------------------------------------------------------------------
-
-    def _read_first_table(self) -> None:
-        try:
-            answer = self.reload(RELOAD_WAIT)
-        except CommandError as error:
-            if self._trust.is_given:
-                raise
-            log.warning("the job files are not in force yet: %s", error)
-            self._table_waits = True
-            threading.Thread(target=self._read_table_later, name="table", daemon=True).start()
-            return
-        if not answer.faults:
-            return
-        cluster = self._inbox.ask(rq.DescribeCluster(), RELOAD_WAIT)
-        assert isinstance(cluster, rq.ClusterView)
-        if cluster.jobs == 0:
-            raise JobFileError(answer.faults)
-
-    def _read_table_later(self) -> None:
-        """In a thread of its own: as soon as the clock is believed; a fault then leaves the table in force."""
-        while not self._trust.wait(1.0):
-            if not self._loop.is_alive:
-                return
-        try:
-            self.reload(RELOAD_WAIT)
-        except CommandError as error:
-            log.error("the job files could not be read: %s; the table in force stays", error)
-        self._table_waits = False
-
-    def _refused_table(self, faults: tuple[str, ...]) -> ReloadAnswer:
-        self._table_faults = faults
-        for fault in faults:
-            log.error("%s", fault)
-        return ReloadAnswer(faults=list(faults))
-
-    def _manual_run(self, job: str, key: str) -> str | None:
-        """The run that this key made before, also before a restart."""
-        reader = open_reader(self.settings.ledger.url)
-        try:
-            return reader.manual_run(job, key)
-        finally:
-            reader.close()
-
-    def _filled(self, definitions: Sequence[Definition]) -> list[tuple[str, datetime]]:
-        """Past `at` instants of these jobs that have their row already."""
-        now = clock.utc_now()
-        past = {
-            definition.job.name: [instant for instant in definition.job.trigger.instants if instant <= now]
-            for definition in definitions
-            if isinstance(definition.job.trigger, At)
-        }
-        if not any(past.values()):
-            return []
-        reader = open_reader(self.settings.ledger.url)
-        try:
-            return [
-                (name, instant)
-                for name, instants in past.items()
-                for instant in instants
-                if reader.has_slot(name, instant)
-            ]
-        finally:
-            reader.close()
 
 
 def _own_id(state_dir: Path) -> str:
@@ -318,6 +212,30 @@ def _own_id(state_dir: Path) -> str:
         raise SettingsError(
             f"state_dir: {path} cannot be used: {error.strerror}; nothing was started"
         ) from error
+
+
+def _own_card(settings: SchedulerdSettings) -> LeaderCard:
+    """What others get to know of this scheduler while it leads."""
+    sqlite = settings.ledger.path
+    return LeaderCard(
+        id=_own_id(settings.state_dir),
+        name=settings.name,
+        advertise=settings.api.advertise,
+        host=host.host_id(),
+        boot=clock.boot_id(),
+        ledger=f"sqlite://{sqlite.resolve()}" if sqlite is not None else "postgresql",
+        version=VERSION,
+    )
+
+
+def _locks_of(settings: SchedulerdSettings) -> tuple[FileLock, ...]:
+    """A state directory has one user; a SQLite file one, or several that were elected one by one, never both kinds."""
+    own = FileLock(settings.state_dir)
+    ledger = settings.ledger.path
+    if ledger is None:
+        return (own,)
+    # the ledger has a lock of its own: another state directory may name the same file
+    return (own, FileLock(ledger.parent, f"{ledger.name}.lock", is_shared=settings.election.kind == "consul"))
 
 
 def _discovery_of(settings: SchedulerdSettings) -> Discovery:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from schedulerd.protocol.codec import Envelope
+from schedulerd.protocol.ids import is_within_reach
 from schedulerd.protocol.messages import (
     Cancel,
     Dispatch,
@@ -26,11 +27,15 @@ from workerd.state import Attempt, Phase, WorkerState
 from workerd.turn import Turn
 
 _LONGEST_ID = 256
+HEARD_BEATS = 3  # a leader that was silent for so many beats may be replaced by another of its epoch
 
 
 def take_frame(state: WorkerState, turn: Turn, event: FrameArrived) -> None:
     """Act on a frame that was read: fences first, then what it says."""
     envelope, message = event.envelope, event.message
+    if not is_within_reach(envelope.epoch, state.epoch):
+        state.count("frames_epoch_out_of_reach")
+        return
     if isinstance(message, Hello):
         _hello(state, turn, envelope, message)
         return
@@ -53,10 +58,16 @@ def _hello(state: WorkerState, turn: Turn, envelope: Envelope, hello: Hello) -> 
         state.stale_results = hello.results
         _refuse_stale(state, turn, envelope, [])
         return
+    if _is_rival(state, turn, envelope, hello):
+        state.count("hellos_of_a_rival")
+        return
+    state.count("hellos")
+    state.hello_ms = turn.clock_ms
     _see(state, turn, envelope)
     state.link = hello.link
     is_new = (envelope.epoch, hello.results) != (state.results_epoch, state.results)
     if is_new:
+        state.count("leaders")
         state.results_epoch, state.results = envelope.epoch, hello.results
         turn.connect = hello.results
         resend_all(state, turn.clock_ms + state.limits.reconnect_ms)
@@ -70,6 +81,13 @@ def _hello(state: WorkerState, turn: Turn, envelope: Envelope, hello: Hello) -> 
             del state.beats[number]
     if is_new or not is_ours:
         turn.wants_inventory = turn.wants_beat = True
+
+
+def _is_rival(state: WorkerState, turn: Turn, envelope: Envelope, hello: Hello) -> bool:
+    """It says to be the leader of an epoch that has one, which was heard a moment ago: there are no two."""
+    is_same = envelope.epoch == state.results_epoch and hello.results == state.results
+    is_heard = turn.clock_ms - state.hello_ms < HEARD_BEATS * state.limits.beat_ms
+    return not is_same and envelope.epoch == state.results_epoch and bool(state.results) and is_heard
 
 
 def _see(state: WorkerState, turn: Turn, envelope: Envelope) -> None:

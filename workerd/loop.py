@@ -13,9 +13,10 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from schedulerd.errors import SettingsError
-from schedulerd.hostkit import clock, notify
+from schedulerd.hostkit import clock, failpoint, notify
 from schedulerd.hostkit.settings import WorkerdSettings
 from schedulerd.protocol.messages import Order, Spec
+from workerd import rows
 from workerd.adapters.journal import Journal
 from workerd.adapters.link import Link
 from workerd.adapters.registration import Registrar, registration_of
@@ -195,6 +196,7 @@ class Loop:
         for died in told:
             if isinstance(died, HelperDied):  # the next spawn starts a new helper
                 _log.error("helper process died; what it had in hand is lost  detail=%s", died.detail)
+        failpoint.each(rows.ON_EVENT, told)
         events.extend(told)
         self.wishes.calm()
         if self.wishes.is_reload:
@@ -230,17 +232,21 @@ class Loop:
         for effect in effects:
             match effect:
                 case Spawn(order, spec, epoch):
+                    failpoint.at("start.before_spawn")
                     self._runner.spawn(
                         order.attempt, spec, order, self._identity.name, epoch, order.expiry_clock_ms
                     )
                 case JournalEffect(records, sync):
+                    failpoint.each(rows.BEFORE_JOURNAL, records)
                     self._journal.append(records, sync=sync)
+                    failpoint.each(rows.AFTER_JOURNAL, records)
                 case Send(message, endpoint, receiver):
                     envelope = envelope_of(self._state)
                     if endpoint:
                         self._link.send_aside(endpoint, replace(envelope, receiver=receiver), message)
                     else:
                         self._link.send(envelope, message)
+                    failpoint.each(rows.AFTER_SEND, (message,))
                 case Kill(attempt, kill_now, kill_after_ms):
                     _log.info("attempt told to end  attempt=%s kill=%s", attempt, kill_now)
                     self._runner.kill(attempt, kill_now, kill_after_ms)
@@ -249,9 +255,9 @@ class Loop:
                 case ConnectResults(endpoint):
                     _log.info(
                         "new leader  leader=%s epoch=%d results=%s",
-                        self._state.leader,
+                        self._state.leader[:80].encode("unicode_escape").decode(),
                         self._state.epoch,
-                        endpoint,
+                        endpoint[:80].encode("unicode_escape").decode(),
                     )
                     self._link.connect(endpoint)
                 case Exit(reason):
@@ -260,6 +266,9 @@ class Loop:
                     pass  # the state keeps it
 
     def _say_goodbye(self) -> None:
+        counters = {**self._link.counters, **self._state.counters}
+        counts = " ".join(f"{name}={number}" for name, number in sorted(counters.items()))
+        _log.info("counted since the start  %s", counts)
         if self._exit_reason:
             _log.info("worker ends  reason=%s", self._exit_reason)
         else:

@@ -10,7 +10,7 @@ from types import FrameType
 import click
 
 from schedulerd.errors import SchedulerdError
-from schedulerd.hostkit import memory
+from schedulerd.hostkit import failpoint, memory
 from schedulerd.hostkit.settings import WorkerdSettings, load_workerd
 from workerd.adapters.runner import Runner
 from workerd.loop import Loop
@@ -35,6 +35,7 @@ def main(config: Path) -> None:
     reads the labels and the log level anew.
     """
     try:
+        failpoint.arm(os.environ)
         settings = load_workerd(config, os.environ)
         _start_logging(settings)
         runner = Runner(settings.state_dir / "scratch")

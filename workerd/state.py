@@ -75,6 +75,7 @@ class WorkerState(Struct, kw_only=True):
     results: str = ""  # the leader's results endpoint; empty = none known
     link: str = ""  # `Hello.link` of the newest Hello, for the Inventory
     results_epoch: int = 0  # epoch of the Hello that named it
+    hello_ms: int = 0  # when its newest Hello came
     stale_results: str = ""  # where a leader of an older epoch can be told so
     attempts: dict[str, Attempt] = field(default_factory=dict)
     waiting: dict[str, None] = field(default_factory=dict)  # oldest first

@@ -41,7 +41,7 @@ from workerd.state import Phase, WorkerState, heartbeat_of, inventory_of, output
 
 _T = TypeVar("_T")
 
-_IDS_A_FRAME = 4_000  # of at most 256 characters: below the mebibyte senders cut at
+_IDS_A_FRAME = 1_000  # of at most 256 characters: below the mebibyte senders cut at, and a step's worth
 _OUTCOME_OVERHEAD = 512  # bytes of an outcome beside its output, generously
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import zmq
 
 from schedulerd.errors import SettingsError
-from schedulerd.protocol.codec import Frame, WireError, decode
+from schedulerd.hostkit.monitors import Monitors
+from schedulerd.protocol.codec import LARGEST_TO_LEADER, Frame, WireError, decode
+from schedulerd.protocol.messages import elements_of
 
-MAX_SOCKETS = 16_384  # of one leader; the library's own limit is 1,023
-LARGEST = 8 * 1024 * 1024  # bytes of a frame; a larger one ends its connection
+MAX_SOCKETS = 49_152  # of one leader, three for each worker; the library's own limit is 1,023
+AT_ONCE = 16 * 1024 * 1024  # bytes that are taken before the loop goes on: large frames must not pile up
 COMPLAIN_EVERY = 60.0  # seconds between two lines about the same kind of fault
 
 log = logging.getLogger(__name__)
@@ -19,11 +21,20 @@ log = logging.getLogger(__name__)
 class Collector:
     """Used by the thread that made it. `endpoint` tells where it listens, with the real port."""
 
-    def __init__(self, listen: str, on_fault: Callable[[], None] = lambda: None) -> None:
-        """Bind; `on_fault` is called for each frame that is dropped. Raises SettingsError when the address is taken."""
+    def __init__(
+        self,
+        listen: str,
+        on_fault: Callable[[], None] = lambda: None,
+        on_connection: Callable[[str, str], None] = lambda socket, event: None,
+    ) -> None:
+        """Bind; `on_fault` is called for each frame that is dropped, `on_connection` as Monitors says.
+
+        Raises SettingsError when the address is taken.
+        """
         # one context for all sockets of a leader; the outbox makes its own in it
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+        self.monitors = Monitors(on_connection)  # of all of them
         self._on_fault = on_fault
         self._complained: dict[str, tuple[float, int]] = {}
         self._pull = self.context.socket(zmq.PULL)
@@ -32,8 +43,9 @@ class Collector:
         self._pull.setsockopt(zmq.HEARTBEAT_IVL, 2000)
         self._pull.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
         self._pull.setsockopt(zmq.HEARTBEAT_TTL, 10000)
-        self._pull.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        self._pull.setsockopt(zmq.MAXMSGSIZE, LARGEST_TO_LEADER)
         self._pull.setsockopt(zmq.IPV6, 1)
+        self.monitors.watch("results", "results", self._pull)
         try:
             self._pull.bind(listen)
         except zmq.ZMQError as error:
@@ -54,17 +66,24 @@ class Collector:
         self._poller.poll(limit_ms)
 
     def take(self, limit: int) -> list[Frame]:
-        """At most `limit` frames that have arrived; faulty ones count but are left out."""
+        """Frames that have arrived, until they hold `limit` attempts or AT_ONCE bytes; faulty ones are left out."""
+        self.monitors.look()
         frames: list[Frame] = []
-        for _ in range(limit):
+        held, room = 0, AT_ONCE
+        while held < limit and room > 0:
             try:
                 parts = self._pull.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
+            room -= sum(map(len, parts))
             try:
-                frames.append(decode(parts))
+                frame = decode(parts)
             except WireError as error:
                 self._complain(error)
+                held += 1
+            else:
+                frames.append(frame)
+                held += elements_of(frame.message)
         return frames
 
     def close(self) -> None:

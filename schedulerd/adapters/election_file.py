@@ -2,18 +2,22 @@
 
 import fcntl
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from schedulerd.adapters.election import LeaderCard, Lease
 from schedulerd.errors import SettingsError
 
 LOCK = "leader.lock"
 
 
-class FileElection:
+class FileLock:
     """A lock file in `directory`. The kernel gives it up when the process ends, however it ends."""
 
-    def __init__(self, directory: Path, lock: str = LOCK) -> None:
+    def __init__(self, directory: Path, lock: str = LOCK, *, is_shared: bool = False) -> None:
+        """`is_shared`: others may share it, but nobody who wants it alone gets it."""
         self._path = directory / lock
+        self._is_shared = is_shared
         self._file: int | None = None
 
     def acquire(self) -> bool:
@@ -32,7 +36,7 @@ class FileElection:
                 "that schedulerd may write to"
             ) from error
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, (fcntl.LOCK_SH if self._is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(opened)
             return False
@@ -58,3 +62,51 @@ class FileElection:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+class FileElection:
+    """`Election` by locks: whoever has them all leads from its start to its end, and nobody stands by."""
+
+    kind = "file"
+    trouble = ""
+    fault = ""
+    standbys: tuple[str, ...] | None = ()
+
+    def __init__(self, locks: Sequence[FileLock], card: LeaderCard) -> None:
+        self._locks = locks
+        self._card = card
+        self._lease: Lease | None = None
+
+    @property
+    def lease(self) -> Lease | None:
+        """Ours from the start to the end."""
+        return self._lease
+
+    @property
+    def leader(self) -> LeaderCard | None:
+        """Ourselves; others do not even start."""
+        return self._card if self._lease is not None and self._lease.holds() else None
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Lead. Raises SettingsError when another process has one of the locks."""
+        for lock in self._locks:
+            if not lock.acquire():
+                self.stop()
+                raise SettingsError(lock.holder())
+        self._lease = Lease()
+        on_change()
+
+    def announce(self, card: LeaderCard) -> None:
+        """Nobody but our own API reads it."""
+        self._card = card
+
+    def give_up(self, why: str, aside: float) -> bool:
+        """There is nobody else: the lease stays."""
+        return False
+
+    def stop(self) -> None:
+        """Give the locks up."""
+        if self._lease is not None:
+            self._lease.end("schedulerd is stopping")
+        for lock in self._locks:
+            lock.close()

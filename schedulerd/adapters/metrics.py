@@ -1,11 +1,11 @@
 """Counts what the daemon does, for Prometheus. Knows neither HTTP nor the loop; both hand it plain facts."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
@@ -26,6 +26,39 @@ _OF_WORKERS = {  # field of a worker's counts -> (name, text); the label is the 
 _SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
+class _JobSeries(Collector):
+    """What is told of each job by its name: plain numbers, so that a run that ends costs the loop next to nothing."""
+
+    def __init__(self) -> None:
+        self.next_fire: dict[str, float] = {}
+        self.last_success: dict[str, float] = {}
+        self.failures: dict[str, int] = {}
+        self.runs: dict[tuple[str, str], int] = {}  # (job, result)
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry, from any thread: what stands in the dicts now."""
+        for name, text, values in (
+            ("next_fire_timestamp_seconds", "When the job fires next (Unix time).", self.next_fire),
+            ("last_success_timestamp_seconds", "When the job last succeeded (Unix time).", self.last_success),
+            ("consecutive_failures", "Runs of the job that failed since it last succeeded.", self.failures),
+        ):
+            gauge = GaugeMetricFamily(f"schedulerd_job_{name}", text, labels=("job_name",))
+            for job, value in list(values.items()):
+                gauge.add_metric((job,), value)
+            yield gauge
+        ended = CounterMetricFamily("schedulerd_runs", "Runs that ended.", labels=("job_name", "result"))
+        for labels, count in list(self.runs.items()):
+            ended.add_metric(labels, count)
+        yield ended
+
+    def forget(self, job: str) -> None:
+        """Drop the series of a job that is gone, so that they do not pile up."""
+        for values in (self.next_fire, self.last_success, self.failures):
+            values.pop(job, None)
+        for state in RunState:
+            self.runs.pop((job, state.value), None)
+
+
 class Metrics:
     """All of schedulerd's metrics, in a registry of their own; callable from any thread."""
 
@@ -33,6 +66,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._jobs = _JobSeries()
+        self.registry.register(self._jobs)
         self._make_gauges()
         self._make_counters()
 
@@ -45,6 +80,9 @@ class Metrics:
     def _make_gauges(self) -> None:
         self.leader = self._gauge("leader", "1 while this daemon leads.")
         self.epoch = self._gauge("epoch", "Which leadership this is.")
+        self.lease_age = self._gauge(
+            "lease_age_seconds", "Since the renewal that the lease rests on was sent."
+        )
         self.jobs = self._gauge("jobs", "Jobs of the table.", "state")
         self.workers = self._gauge("workers", "Workers that are known.", "state")
         self.pending = self._gauge("subtasks_pending", "Subtasks that wait for a worker.")
@@ -60,20 +98,10 @@ class Metrics:
         self.worker_lag = OfWorkers(
             self.registry, GaugeMetricFamily, "worker_lag_seconds", "How late the worker's loop was."
         )
-        self.next_fire = self._gauge(
-            "job_next_fire_timestamp_seconds", "When the job fires next (Unix time).", "job_name"
-        )
-        self.last_success = self._gauge(
-            "job_last_success_timestamp_seconds", "When the job last succeeded (Unix time).", "job_name"
-        )
-        self.failures = self._gauge(
-            "job_consecutive_failures", "Runs of the job that failed since it last succeeded.", "job_name"
-        )
 
     def _make_counters(self) -> None:
         self.fires = self._counter("fires", "Runs that were made.", "trigger")
         self.skips = self._counter("skips", "Fire times without a run.", "reason")
-        self.runs = self._counter("runs", "Runs that ended.", "job_name", "result")
         self.lost = self._counter("attempts_lost", "Attempts of which nobody knows how they ended.")
         self.attempts = self._counter("attempts", "Attempts that ended.", "state")
         self.retries = self._counter("retries", "Subtasks that were given out again.", "after")
@@ -87,6 +115,7 @@ class Metrics:
         self.fenced = self._counter(
             "fenced", "Leaderships and attempts that were ended because somebody else may act."
         )
+        self.leaderships_lost = self._counter("leaderships_lost", "Leaderships that ended.", "reason")
         self.discovery_errors = self._counter("consul_errors", "Calls of Consul that failed.")
         self.clock_jumps = self._counter("clock_jumps", "Steps of the wall clock, and suspends of the host.")
         self.bad_frames = self._counter("bad_frames", "Frames that were dropped because they made no sense.")
@@ -95,6 +124,9 @@ class Metrics:
             field: OfWorkers(self.registry, CounterMetricFamily, name, text)
             for field, (name, text) in _OF_WORKERS.items()
         }
+        self._connections = self._counter(
+            "connections", "Connections with workers, by what became of them.", "socket", "event"
+        )
         self.fire_delay = self._histogram(
             "fire_delay_seconds", "From a fire time to its recorded run.", _SECONDS
         )
@@ -108,6 +140,10 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"schedulerd_{name}", text, registry=self.registry, buckets=buckets)
+
+    def connection(self, socket: str, event: str) -> None:
+        """A connection stands, has ended, or did not come to be; see hostkit.monitors."""
+        self._connections.labels(socket, event).inc()
 
     # ---- what the loop tells --------------------------------------------------------------------------------
 
@@ -140,7 +176,7 @@ class Metrics:
                     self._run_closed(effect)
                 case fx.RecordRemovals(jobs=jobs):
                     for job in jobs:
-                        self._forget(job)
+                        self._jobs.forget(job)
                 case fx.Drop(reason):
                     self.bad_frames.inc()
                     self.dropped.labels(reason).inc()
@@ -175,23 +211,20 @@ class Metrics:
             self.duplicate_results.inc(by)
 
     def _run_closed(self, run: fx.CloseRun) -> None:
-        self.runs.labels(run.job, run.state.value).inc()
+        series, ending = self._jobs, (run.job, run.state.value)
+        series.runs[ending] = series.runs.get(ending, 0) + 1
         if run.started_at is not None:
             self.run_duration.observe(max(0.0, (run.finished_at - run.started_at).total_seconds()))
             self.dispatch.observe(max(0.0, (run.started_at - run.created_at).total_seconds()))
-        if run.state.value == "succeeded":
-            self.last_success.labels(run.job).set(run.finished_at.timestamp())
-            self.failures.labels(run.job).set(0)
-        elif run.state.value == "failed":
-            self.failures.labels(run.job).inc()
+        if run.state is RunState.SUCCEEDED:
+            series.last_success[run.job] = run.finished_at.timestamp()
+            series.failures[run.job] = 0
+        elif run.state is RunState.FAILED:
+            series.failures[run.job] = series.failures.get(run.job, 0) + 1
 
-    def _forget(self, job: str) -> None:
-        """Drop the series of a job that is gone, so that they do not pile up."""
-        # by their whole labels: a search by one of them walks every series there is
-        for metric in (self.next_fire, self.last_success, self.failures):
-            _drop(metric, job)
-        for state in RunState:
-            _drop(self.runs, job, state.value)
+    def leadership_lost(self, reason: str) -> None:
+        """This daemon leads no more; the reason in a word."""
+        self.leaderships_lost.labels(reason).inc()
 
     # ---- what is looked up when somebody reads the metrics --------------------------------------------------
 
@@ -222,9 +255,7 @@ class Metrics:
 
     def show_next_fires(self, fires: Mapping[str, datetime]) -> None:
         """When jobs fire next; all others lose their series."""
-        self.next_fire.clear()
-        for job, instant in fires.items():
-            self.next_fire.labels(job).set(instant.timestamp())
+        self._jobs.next_fire = {job: instant.timestamp() for job, instant in fires.items()}
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""
@@ -267,10 +298,3 @@ class OfWorkers(Collector):
 
     def _make(self) -> CounterMetricFamily | GaugeMetricFamily:
         return self._kind(self._name, self._text, labels=self._labelnames)
-
-
-def _drop(metric: Gauge | Counter, *labels: str) -> None:
-    try:
-        metric.remove(*labels)
-    except KeyError:
-        pass  # it had no such series

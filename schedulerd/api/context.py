@@ -43,8 +43,8 @@ class Context:
         """The loop's answer. Raises CommandError."""
         return self.door.ask(request, ASK_TIMEOUT)
 
-    def views(self, names: tuple[str, ...] | None) -> dict[str, rq.JobView]:
-        """The leader's view of these jobs (None = all), by name; empty when nobody leads, so that reading goes on."""
+    def views(self, names: tuple[str, ...]) -> dict[str, rq.JobView]:
+        """The leader's view of these jobs, by name; empty when nobody leads, so that reading goes on."""
         if not self.door.status().is_leading:
             return {}
         try:

@@ -15,12 +15,13 @@ def refresh(metrics: Metrics, door: Door) -> None:
     """Ask the leader for its counts; without one they are 0."""
     status = door.status()
     metrics.show_leadership(status.is_leading, status.epoch)
-    jobs: tuple[rq.JobView, ...] = ()
+    jobs: list[rq.JobView] = []
     workers: tuple[rq.WorkerView, ...] = ()
     pending, inflight = 0, 0
     if status.is_leading:
         try:
-            jobs = cast(tuple[rq.JobView, ...], door.ask(rq.DescribeJobs(), _WAIT))
+            while some := cast(tuple[rq.JobView, ...], door.ask(rq.WalkJobs(first=len(jobs)), _WAIT)):
+                jobs.extend(some)
             workers = cast(tuple[rq.WorkerView, ...], door.ask(rq.DescribeWorkers(), _WAIT))
             cluster = cast(rq.ClusterView, door.ask(rq.DescribeCluster(), _WAIT))
         except CommandError:

@@ -49,7 +49,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not _is_unix(scope) and not self._is_own(host):
+        if not is_unix(scope) and not self._is_own(host):
             return 403, f'Host "{host}" is not a name of this server; use its address or localhost'
         if scope["method"] not in SAFE_METHODS and (reason := _foreign(scope, headers, host)):
             return 403, reason
@@ -75,7 +75,7 @@ class Guard:
         return True
 
 
-def _is_unix(scope: Scope) -> bool:
+def is_unix(scope: Scope) -> bool:
     """Whether the request came over a Unix socket, which no browser can reach."""
     server = scope.get("server")
     return server is not None and server[1] is None

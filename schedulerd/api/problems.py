@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 STATUS = {"not_found": 404, "conflict": 409, "invalid": 422, "unavailable": 503}
 _TITLES = {
+    307: "Elsewhere",
     400: "Bad request",
     403: "Refused",
     404: "Not found",

@@ -21,6 +21,7 @@ from schedulerd.api.guard import Guard
 from schedulerd.api.readers import Readers
 from schedulerd.api.routes import backfill, events, fleet, health, job_orders, jobs, pages, runs, table, why
 from schedulerd.api.serving import Server, serve
+from schedulerd.api.standby import Standby
 from schedulerd.hostkit import clock
 
 __all__ = ["Server", "build_app", "serve"]
@@ -70,6 +71,7 @@ def build_app(
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     names = {name for name in (socket.gethostname(), *own_names) if name}
+    app.add_middleware(Standby, door=door)
     app.add_middleware(Guard, own_names=sorted(names))
     openapi.install(app)
     return app

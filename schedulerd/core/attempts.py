@@ -83,7 +83,8 @@ def accepted(attempt: Attempt, worker: Worker) -> None:
     """The worker has journaled it: from now on only the worker's own word frees it."""
     if not attempt.is_accepted:
         attempt.is_accepted = True
-        worker.digest ^= digest_of(attempt.id)
+        attempt.digest = digest_of(attempt.id)
+        worker.digest ^= attempt.digest
         worker.unaccepted.pop(attempt.id, None)
     if attempt.state is AttemptState.ASSIGNED:
         attempt.state = AttemptState.ACCEPTED
@@ -219,9 +220,10 @@ def _forget(state: State, attempt: Attempt) -> None:
     attempt.run.live.pop(attempt.id, None)
     worker = state.workers_by_id.get(attempt.worker)
     if worker is not None and worker.attempts.pop(attempt.id, None) is not None:
-        worker.unaccepted.pop(attempt.id, None)
         if attempt.is_accepted:
-            worker.digest ^= digest_of(attempt.id)
+            worker.digest ^= attempt.digest
+        else:
+            worker.unaccepted.pop(attempt.id, None)
 
 
 def _instant(utc_ms: int) -> datetime:

@@ -131,6 +131,7 @@ HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], object]] = {
     rq.DeleteJob: job_table.delete,
     rq.ReplaceTable: job_table.replace,
     rq.DescribeJobs: looking.jobs,
+    rq.WalkJobs: looking.walk,
     rq.DescribeWorkers: looking.workers,
     rq.DescribeCluster: looking.cluster,
 }

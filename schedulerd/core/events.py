@@ -30,8 +30,6 @@ class LeadershipGained(Struct, frozen=True):
     """The State was just rebuilt: drive on what it holds."""
 
     is_new: bool = False  # of a new epoch; else the same leader begins again after a batch that was refused
-    host: str = ""  # of the leader, for people
-    fenced: str = ""  # why this process's leadership before ended, if it did not stop by itself
 
 
 class HostBooted(Struct, frozen=True):

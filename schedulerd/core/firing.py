@@ -15,12 +15,13 @@ from schedulerd.model.job import At, Cron, Every
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import Cause, Skip, SkipReason
 
+FIRES_A_STEP = 1000  # jobs settled in one step: what is due a moment later does not wait for 100,000 others
 _NONE = timedelta()
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def fire_due(state: State, now: Moment, draft: Draft) -> None:
-    """Settle every job whose next fire time, or end of pause, has come.
+    """Settle jobs whose next fire time, or end of pause, has come, longest due first, as many as one step takes.
 
     While the clock is in doubt a job that has missed fire times is left as it is; all others fire on time.
     """
@@ -28,8 +29,14 @@ def fire_due(state: State, now: Moment, draft: Draft) -> None:
     for name in list(state.doubted):
         _look_again(state, name, now)
     names: dict[str, None] = {}
-    while fires and fires[0][0] <= now.utc:
+    while fires and fires[0][0] <= now.utc and len(names) < FIRES_A_STEP:
         names[heapq.heappop(fires)[1]] = None
+    # what waits for its turn behind the first thousands was found when they were: that does not make it missed
+    waited = timedelta(seconds=now.mono - state.behind_since) if state.behind_since is not None else _NONE
+    if not (fires and fires[0][0] <= now.utc):
+        state.behind_since = None
+    elif state.behind_since is None:
+        state.behind_since = now.mono
     for name in names:
         entry = state.jobs.get(name)
         if entry is None or not _has_come(entry, now.utc):
@@ -37,7 +44,7 @@ def fire_due(state: State, now: Moment, draft: Draft) -> None:
         if is_in_doubt(state, entry, now):
             state.doubted[name] = None
         else:
-            account(state, entry, now, draft)
+            account(state, entry, now, draft, waited)
 
 
 def is_in_doubt(state: State, entry: JobEntry, now: Moment) -> bool:

@@ -84,7 +84,8 @@ def _adopt(state: State, worker: Worker, now: Moment) -> None:
             if attempt.expiry_clock_ms is None:
                 attempt.expiry_clock_ms = worker.clock_ms + int((attempt.expires_at - now.mono) * 1000)
             if attempt.is_accepted:
-                worker.digest ^= digest_of(attempt.id)
+                attempt.digest = digest_of(attempt.id)
+                worker.digest ^= attempt.digest
             else:
                 worker.unaccepted[attempt.id] = attempt
 

@@ -53,40 +53,44 @@ def delete(state: State, request: rq.DeleteJob, now: Moment, draft: Draft) -> rq
 
 def replace(state: State, request: rq.ReplaceTable, now: Moment, draft: Draft) -> rq.TableReplaced:
     named = {definition.job.name: definition for definition in request.definitions}
-    doubles = [
-        f"{definition.origin.text}: {name} exists already, made through the API; remove it there or rename this one"
-        for name, definition in named.items()
-        if name in state.jobs and not state.jobs[name].definition.origin.file
-    ]
     pools = _pools(state, request)
+    has_other_pools = pools != state.pools
+    added, changed, same, doubles = [], [], [], []
+    for (
+        name,
+        definition,
+    ) in named.items():  # often 100,000 of which one has changed: no more than this for the others
+        entry = state.jobs.get(name)
+        if entry is None:
+            added.append(name)
+        elif entry.definition is definition:
+            continue
+        elif not entry.definition.origin.file:
+            doubles.append(
+                f"{definition.origin.text}: {name} exists already, made through the API; remove it there or rename "
+                "this one"
+            )
+        elif entry.definition.version != definition.version:
+            changed.append(name)
+        else:
+            same.append(entry)
+    unnamed = [state.jobs[name] for name in sorted(state.jobs.keys() - named.keys())]
+    removed = [entry.job.name for entry in unnamed if entry.definition.origin.file]
     doubles += [
-        f"{name}, made through the API, is in pool {pool}, for which there is no [pool.{pool}] any more"
-        for name, entry in state.jobs.items()
+        f"{entry.job.name}, made through the API, is in pool {pool}, for which there is no [pool.{pool}] any more"
+        for entry in unnamed
         if not entry.definition.origin.file
         for pool in entry.job.pools
         if pool not in pools or pools[pool].is_retired
     ]
     if doubles:
         raise CommandError("conflict", "\n".join(doubles))
-    has_other_pools = pools != state.pools
     if has_other_pools:
         state.pools = pools
         draft.tables.append(RecordPools(tuple(pools.values())))
     filled: dict[str, list[datetime]] = {}
     for name, instant in request.filled:
         filled.setdefault(name, []).append(instant)
-    added, changed, same = [], [], []
-    for name, definition in named.items():
-        entry = state.jobs.get(name)
-        if entry is None:
-            added.append(name)
-        elif entry.definition.version != definition.version:
-            changed.append(name)
-        elif entry.definition is not definition:
-            same.append(entry)
-    removed = [
-        name for name, entry in state.jobs.items() if entry.definition.origin.file and name not in named
-    ]
     for name in (*changed, *removed):
         refuse_in_doubt(state, state.jobs[name], now)
     rows = [_accept(state, named[name], filled.get(name, ()), now, draft) for name in (*added, *changed)]

@@ -1,5 +1,7 @@
 """What callers may look at: jobs, workers and the leader as they stand in its memory. Changes nothing."""
 
+from itertools import islice
+
 from schedulerd.core import requests as rq
 from schedulerd.core.draft import Draft
 from schedulerd.core.state import JobEntry, State, Worker
@@ -23,13 +25,20 @@ def view(state: State, entry: JobEntry) -> rq.JobView:
 
 
 def jobs(state: State, request: rq.DescribeJobs, now: Moment, draft: Draft) -> tuple[rq.JobView, ...]:
-    names = sorted(state.jobs) if request.jobs is None else request.jobs
-    return tuple(view(state, state.jobs[name]) for name in names if name in state.jobs)
+    """Those that are asked for."""
+    return tuple(view(state, state.jobs[name]) for name in request.jobs if name in state.jobs)
+
+
+def walk(state: State, request: rq.WalkJobs, now: Moment, draft: Draft) -> tuple[rq.JobView, ...]:
+    """A part of all jobs; one that comes or goes between two parts may be seen twice or not at all."""
+    entries = islice(state.jobs.values(), request.first, request.first + request.most)
+    return tuple(view(state, entry) for entry in entries)
 
 
 def workers(
     state: State, request: rq.DescribeWorkers, now: Moment, draft: Draft
 ) -> tuple[rq.WorkerView, ...]:
+    """All that are known."""
     return tuple(
         rq.WorkerView(
             id=worker.id,
@@ -48,6 +57,7 @@ def workers(
 
 
 def cluster(state: State, request: rq.DescribeCluster, now: Moment, draft: Draft) -> rq.ClusterView:
+    """The leader in numbers."""
     return rq.ClusterView(
         epoch=state.epoch,
         jobs=len(state.jobs),

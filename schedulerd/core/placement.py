@@ -20,6 +20,8 @@ from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
 
 WORTH_TELLING = 5.0  # seconds without an able worker, from which on it is told
+PLACES_A_STEP = 500  # attempts given out in one step, so that steps stay short ...
+PLACES_BEHIND = 100  # ... and fewer while fire times wait for theirs
 SETTLING = 5.0  # seconds after it began to lead in which a leader waits for every worker found to answer
 
 
@@ -43,29 +45,45 @@ def able_workers(state: State, requires: tuple[str, ...]) -> list[Worker]:
     return able
 
 
-def pick(able: list[Worker], turn: str, avoid: str) -> Worker | None:
-    """The next worker after `turn` (an id) that has a free slot; `avoid` only when no other has one."""
-    if not able:
-        return None
-    start = bisect_right(able, turn, key=lambda worker: worker.id)
-    second: Worker | None = None
-    for worker in (*able[start:], *able[:start]) if start else able:
-        if worker.free > 0:
-            if worker.id != avoid:
-                return worker
-            second = worker
-    return second
+class Rotation:
+    """Round-robin over able workers: who is next, from the one after `turn` (an id) on, as long as slots are free."""
+
+    __slots__ = ("_place", "_ring")
+
+    def __init__(self, able: list[Worker], turn: str) -> None:
+        start = bisect_right(able, turn, key=lambda worker: worker.id)
+        self._ring = [*able[start:], *able[:start]]
+        self._place = 0
+
+    def pick(self, avoid: str) -> Worker | None:
+        """The next worker that has a free slot; the one with the id `avoid` only when no other has one."""
+        ring, place = self._ring, self._place
+        second = -1
+        for _ in ring:
+            worker = ring[place]
+            here, place = place, (place + 1) % len(ring)
+            if worker.slots > len(worker.attempts):
+                if worker.id != avoid:
+                    self._place = place
+                    return worker
+                second = here
+        if second < 0:
+            return None
+        self._place = (second + 1) % len(ring)
+        return ring[second]
 
 
 def place(state: State, now: Moment, draft: Draft) -> None:
-    """Give out what waits to who is free."""
+    """Give out what waits to who is free, as much as one step gives."""
+    left = PLACES_A_STEP if state.behind_since is None else PLACES_BEHIND
+    state.is_unfinished = False
     groups: dict[tuple[str, ...], list[Lane]] = {}
     for lane in state.waiting:
         groups.setdefault(lane[0], []).append(lane)
     for requires, lanes in groups.items():
         able = able_workers(state, requires)
         if able:
-            _place_group(state, lanes, able, now, draft)
+            left -= _place_group(state, lanes, able, left, now, draft)
         else:
             for lane in lanes:
                 for run in state.waiting[lane].values():
@@ -75,8 +93,12 @@ def place(state: State, now: Moment, draft: Draft) -> None:
                 del state.waiting[lane]
 
 
-def _place_group(state: State, lanes: list[Lane], able: list[Worker], now: Moment, draft: Draft) -> None:
-    free = sum(max(worker.free, 0) for worker in able)
+def _place_group(
+    state: State, lanes: list[Lane], able: list[Worker], most: int, now: Moment, draft: Draft
+) -> int:
+    """Give out at most about `most` attempts; how many it were."""
+    slots = sum(max(worker.free, 0) for worker in able)
+    free = begun = min(slots, most)
     for run in _in_turn(state, lanes):
         if isinstance(run.job.split, PerWorker) and not run.is_split and not run.is_cancelled:
             if not _is_settled(state, now):
@@ -87,11 +109,13 @@ def _place_group(state: State, lanes: list[Lane], able: list[Worker], now: Momen
         elif run.unable_since is not None:
             _able_again(run, now, draft)
         if free > 0 and run.pending:
-            free -= _place_any(state, run, able, now, draft)
+            free -= _place_any(state, run, able, free, now, draft)
         if not run.is_waiting:
             del state.waiting[run.lane][run.id]
         elif free <= 0 and not run.pinned:
             break
+    state.is_unfinished |= free <= 0 and slots > begun
+    return begun - free
 
 
 def _in_turn(state: State, lanes: list[Lane]) -> Iterator[Run]:
@@ -140,12 +164,14 @@ def expand_per_worker(run: Run, able: list[Worker], now: Moment, draft: Draft) -
     draft.subtasks.append(RecordSubtasks(run.id, parts, True))
 
 
-def _place_any(state: State, run: Run, able: list[Worker], now: Moment, draft: Draft) -> int:
+def _place_any(state: State, run: Run, able: list[Worker], most: int, now: Moment, draft: Draft) -> int:
     entry = state.jobs.get(run.job.name)
     turn = (entry.turn if entry is not None else "") or _first_turn(run.job.name, able)
     given = 0
-    while run.pending and state.has_room(run.job.pools):
-        worker = pick(able, turn, run.pending[0].avoid)
+    rotation = Rotation(able, turn)
+    pools = run.job.pools
+    while run.pending and given < most and (not pools or state.has_room(pools)):
+        worker = rotation.pick(run.pending[0].avoid)
         if worker is None:
             break
         attempts.assign(state, run, run.pending.popleft(), worker, now, draft)

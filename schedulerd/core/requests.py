@@ -94,7 +94,14 @@ class ReplaceTable(Struct, frozen=True, kw_only=True):
 class DescribeJobs(Struct, frozen=True, kw_only=True):
     """Answered by a tuple of JobView, in the order asked for; unknown names are left out."""
 
-    jobs: tuple[str, ...] | None = None  # None = all, by name
+    jobs: tuple[str, ...]
+
+
+class WalkJobs(Struct, frozen=True, kw_only=True):
+    """Answered by a tuple of at most `most` JobViews of the table, from its `first` one on: nobody waits long."""
+
+    first: int = 0
+    most: int = 500
 
 
 class DescribeWorkers(Struct, frozen=True, kw_only=True):
@@ -116,6 +123,7 @@ Request = (
     | DeleteJob
     | ReplaceTable
     | DescribeJobs
+    | WalkJobs
     | DescribeWorkers
     | DescribeCluster
 )

@@ -5,8 +5,9 @@ Every dict keeps insertion order and nothing iterates a set, so that a replay do
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from schedulerd.core.trigger import FireTime, next_fire
 from schedulerd.model.job import Definition, Every, Job, Pool
@@ -17,8 +18,7 @@ from schedulerd.protocol.timing import Timing
 Lane = tuple[tuple[str, ...], tuple[str, ...]]  # what runs require and the pools they are in
 
 
-@dataclass(slots=True, eq=False)
-class JobEntry:
+class JobEntry(Struct, eq=False):
     """A job of the table and where its time stands."""
 
     definition: Definition
@@ -54,8 +54,7 @@ class JobEntry:
         return isinstance(trigger, Every) and trigger.is_from_end
 
 
-@dataclass(slots=True, eq=False)
-class Subtask:
+class Subtask(Struct, eq=False):
     """A part of an open run."""
 
     index: int
@@ -72,8 +71,7 @@ class Subtask:
     is_fresh: bool = True  # not handed out since: waiting for a slot or a place in a pool does not count
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(Struct, eq=False):
     """A run that is not final."""
 
     id: str
@@ -130,8 +128,7 @@ class Run:
         return bool(self.pending or self.pinned)
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
+class Attempt(Struct, eq=False):
     """A handing of a subtask to a worker that has not ended."""
 
     id: str
@@ -146,12 +143,12 @@ class Attempt:
     resend_at: float = 0.0  # mono
     expires_at: float = 0.0  # mono, on our side: after it the worker can no longer start it
     is_accepted: bool = False
+    digest: int = 0  # of its id; 0 until it is accepted
     # On the worker's clock: an inventory taken later that lacks it is the last word. None: not known after a rebuild.
     expiry_clock_ms: int | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Worker:
+class Worker(Struct, eq=False):
     """A worker as discovery, inventories and heartbeats tell of it."""
 
     address: str  # key of its link
@@ -190,8 +187,7 @@ class Worker:
         return self.slots - len(self.attempts)
 
 
-@dataclass(slots=True)
-class Tallied:
+class Tallied(Struct, eq=False):
     """Something that may repeat in storms, since it was last told; see tally.py."""
 
     since: datetime
@@ -199,8 +195,7 @@ class Tallied:
     count: int
 
 
-@dataclass(slots=True, eq=False)
-class State:
+class State(Struct, eq=False):
     """Everything the leader knows; `awake` is its own clock that stands still while it is stalled."""
 
     epoch: int
@@ -242,6 +237,8 @@ class State:
     fires: list[tuple[datetime, str]] = field(
         default_factory=list
     )  # heap; an entry counts only if it still holds
+    behind_since: float | None = None  # mono since when more is due than one step settles
+    is_unfinished: bool = False  # more could be given out than one step gives: step again at once
     doubts_since: float | None = None  # mono since when the wall clock is not believed; None: it is
     doubted: dict[str, None] = field(default_factory=dict)  # jobs whose missed fire times wait for the clock
     deadlines: list[tuple[float, str]] = field(
@@ -252,6 +249,7 @@ class State:
     )  # (job, key) -> manual run, newest last
     next_beat: float = 0.0  # mono
     next_greet: float = 0.0  # mono: workers just found are greeted more often until they answer
+    greet_until: float = 0.0  # mono: nobody is greeted more often any more
     next_tick: float = 0.0  # mono
     tally: dict[tuple[str, str, str], Tallied] = field(default_factory=dict)  # by kind, run, worker
     next_tally: float = 0.0  # mono

@@ -26,6 +26,7 @@ from schedulerd.model.run import SubtaskState
 from schedulerd.protocol.messages import Outcome
 
 TICK = 1.0  # seconds between two looks at what was not accepted
+EXPIRED_A_STEP = 500  # runs whose dispatch_timeout is over and that fail in one step
 STALL = 2.5  # seconds a step may be apart from the last before the rest counts as a stall of ours
 
 
@@ -62,7 +63,9 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
 
 def _expire(state: State, now: Moment, draft: Draft) -> None:
     """What waited longer than its job's dispatch_timeout without an able worker fails, and says so."""
-    while state.deadlines and state.deadlines[0][0] <= now.mono:
+    for _ in range(EXPIRED_A_STEP):
+        if not state.deadlines or state.deadlines[0][0] > now.mono:
+            return
         due, run_id = heapq.heappop(state.deadlines)
         run = state.runs.get(run_id)
         if run is None or run.unable_since is None:
@@ -86,10 +89,13 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
 
 
 def _alarm(state: State, now: Moment) -> SetAlarm:
-    mono = state.next_beat
-    if any(worker.unaccepted for worker in state.workers.values()):
+    mono = now.mono if state.is_unfinished else state.next_beat
+    # every worker is looked at only while there can be one: most steps are one heartbeat of a large fleet
+    if state.attempts and any(worker.unaccepted for worker in state.workers.values()):
         mono = min(mono, state.next_tick)
-    if any(workers.is_greeted(worker, now) for worker in state.workers.values()):
+    if now.mono < state.greet_until and any(
+        workers.is_greeted(worker, now) for worker in state.workers.values()
+    ):
         mono = min(mono, state.next_greet)
     if state.deadlines:
         mono = min(mono, state.deadlines[0][0])

@@ -129,18 +129,14 @@ def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> 
 
 
 def announce(state: State, gained: LeadershipGained, now: Moment, draft: Draft) -> None:
-    """An epoch begins: say who leads, what it found open, and what ended this process's leadership before."""
-    if not gained.is_new:
-        return
-    if gained.fenced:
-        draft.events.append(runs.event("fenced", now, detail=gained.fenced))
-    where = f" on {gained.host}" if gained.host else ""
-    waiting = sum(1 for run in state.runs.values() if not run.live)
-    text = (
-        f"epoch {state.epoch} begins{where}: {len(state.runs)} open runs, {waiting} of them without an attempt; "
-        f"{len(state.attempts)} attempts are asked about"
-    )
-    draft.events.append(runs.event("takeover", now, detail=text))
+    """An epoch begins: say what it found open."""
+    if gained.is_new:
+        waiting = sum(1 for run in state.runs.values() if not run.live)
+        text = (
+            f"epoch {state.epoch} begins with {len(state.runs)} open runs, {waiting} of them without an attempt; "
+            f"{len(state.attempts)} attempts are asked about"
+        )
+        draft.events.append(runs.event("takeover", now, detail=text))
 
 
 def resume(state: State, now: Moment, draft: Draft) -> None:

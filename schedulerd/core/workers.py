@@ -15,6 +15,7 @@ from schedulerd.core.runs import event
 from schedulerd.core.state import Attempt, State, Worker
 from schedulerd.model.moment import Moment
 from schedulerd.protocol import messages as msg
+from schedulerd.protocol.ids import is_within_reach
 
 GREET = 0.1  # seconds between two Hellos to a worker just found that has not answered
 GREET_FOR = 5.0  # seconds for which that goes on
@@ -29,7 +30,7 @@ def seen(state: State, found: WorkersSeen, now: Moment, draft: Draft) -> None:
         worker = state.workers.get(address)
         if worker is None:
             worker = Worker(address, news.id, news.name, heard_at=state.awake)
-            worker.greet_until = now.mono + GREET_FOR
+            worker.greet_until = state.greet_until = now.mono + GREET_FOR
             state.workers[address] = worker
             if news.id:
                 state.workers_by_id.setdefault(news.id, worker)
@@ -46,7 +47,7 @@ def arrived(state: State, frame: FrameArrived, now: Moment, draft: Draft) -> Non
     """A frame of a worker: known by id and nonce, or else an Inventory that introduces it."""
     envelope, message = frame.envelope, frame.message
     if envelope.epoch > state.epoch:
-        draft.step_down = StepDown(envelope.epoch)
+        _newer_epoch(state, envelope.epoch, frame, draft)
         return
     if isinstance(message, msg.Inventory):
         introduce(state, frame, message, now, draft)
@@ -60,6 +61,17 @@ def arrived(state: State, frame: FrameArrived, now: Moment, draft: Draft) -> Non
         draft.drops.append(Drop("direction", envelope.sender))
     else:
         handler(state, worker, message, now, draft)
+
+
+def _newer_epoch(state: State, epoch: int, frame: FrameArrived, draft: Draft) -> None:
+    """A worker that was told of a newer leader says so to us by our own id; strangers do not know it."""
+    envelope = frame.envelope
+    if envelope.receiver != state.leader:
+        draft.drops.append(Drop("not_for_us", envelope.sender))
+    elif not is_within_reach(epoch, state.epoch):
+        draft.drops.append(Drop("epoch", envelope.sender))
+    else:
+        draft.step_down = StepDown(epoch)
 
 
 def beat(state: State, now: Moment, draft: Draft) -> None:
@@ -92,7 +104,7 @@ def beat(state: State, now: Moment, draft: Draft) -> None:
 
 def greet(state: State, now: Moment, draft: Draft) -> None:
     """Workers just found should not wait for the next beat: their connection may need a moment to stand."""
-    if now.mono >= state.next_greet:
+    if state.next_greet <= now.mono < state.greet_until:
         state.next_greet = now.mono + GREET
         for worker in state.workers.values():
             if is_greeted(worker, now):
@@ -141,7 +153,10 @@ def _started(state: State, worker: Worker, message: msg.Message, now: Moment, dr
 def _refused(state: State, worker: Worker, message: msg.Message, now: Moment, draft: Draft) -> None:
     assert isinstance(message, msg.Refused)
     if message.seen > state.epoch:
-        draft.step_down = StepDown(message.seen)
+        if is_within_reach(message.seen, state.epoch):
+            draft.step_down = StepDown(message.seen)
+        else:
+            draft.drops.append(Drop("epoch", worker.id))
         return
     for refusal in message.refusals:
         attempt = _attempt(state, worker, refusal.attempt)

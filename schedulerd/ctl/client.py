@@ -15,6 +15,7 @@ DEFAULT_SOCKET = "/run/schedulerd/api.sock"
 DEFAULT_URL = "http://127.0.0.1:7480"
 _TIMEOUT = 70.0  # seconds; a reload of a large table takes its time
 _PAGE = 1000
+_HOPS = 3  # redirects followed for one request: the lead may change hands meanwhile
 
 Query = Mapping[str, str | int | bool | list[str] | None]
 
@@ -82,6 +83,10 @@ class Client:
             sent["Content-Type"] = "application/json"
         target = path + (f"?{text}" if (text := _query_text(query or {})) else "")
         answer = self._exchange(method, target, data, sent)
+        for _ in range(_HOPS):
+            if answer.status not in (307, 308) or not (location := answer.headers.get("Location", "")):
+                break
+            answer = self._elsewhere(location, method, data, sent)
         if answer.status >= 400:
             raise _refusal(answer)
         if answer.status >= 300:
@@ -89,6 +94,18 @@ class Client:
                 Exit.FAILED, f"the server answered {answer.status}; is {self.address} a schedulerd?"
             )
         return answer
+
+    def _elsewhere(
+        self, location: str, method: str, data: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        """The same request at the leader, where a standby sends it; with the token, which is the cluster's."""
+        parts = urlsplit(location)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        other = Client(f"{parts.scheme}://{parts.netloc}")
+        try:
+            return other._exchange(method, target, data, headers)
+        finally:
+            other.close()
 
     def stream(
         self, path: str, *, query: Query | None = None, headers: Mapping[str, str] | None = None

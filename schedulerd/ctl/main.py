@@ -28,6 +28,7 @@ _VERBS = {
     "resume": "orders",
     "workers": "fleet",
     "events": "events",
+    "leader": "leader",
     "check": "table",
     "add": "add",
     "rm": "orders",

@@ -11,9 +11,9 @@ WARNINGS = frozenset(
     {
         "attempt_fenced",
         "attempt_lost",
-        "fenced",
         "helper_died",
         "late_result",
+        "leader_lost",
         "no_worker",
         "rejected",
         "split_failed",

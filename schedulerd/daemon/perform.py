@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from schedulerd.adapters.alarm import Alarm
+from schedulerd.adapters.election import Lease
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.core import effects as fx
 from schedulerd.core.events import GatherTooLarge, ResultsRepeated, SendFailed
+from schedulerd.daemon import rows
 from schedulerd.daemon.inbox import Inbox
+from schedulerd.hostkit import failpoint
 from schedulerd.model.moment import Moment
 from schedulerd.protocol.codec import Envelope, encode
 from schedulerd.protocol.messages import Dispatch, Message, Order, Result, ResultAck
@@ -27,6 +30,10 @@ _RECORDS = fx.Record.__args__
 log = logging.getLogger(__name__)
 
 
+class LeaseOver(Exception):
+    """The lease ended; what is not committed was not done, and nothing more of this leadership is sent."""
+
+
 class Performer:
     """The hands of one leadership; lives and ends with its epoch. Used by the loop's thread."""
 
@@ -37,6 +44,7 @@ class Performer:
         outbox: Outbox,
         alarm: Alarm,
         inbox: Inbox,
+        lease: Lease,
         epoch: int,
         leader: str,
         nonce: str,
@@ -46,28 +54,39 @@ class Performer:
         self._outbox = outbox
         self._alarm = alarm
         self._inbox = inbox
+        self._lease = lease
         self._epoch = epoch
         self._leader = leader
         self._nonce = nonce
         self._watches = watches
         self._complained: dict[tuple[str, str], float] = {}
+        self._is_muted = False  # a send found the lease over
         self.drops: Counter[str] = Counter()
 
     def perform(self, effects: Sequence[fx.Effect], now: Moment) -> None:
-        """Commit, then the rest in order. Raises LedgerError and its children; then nothing was sent or answered."""
+        """Commit, then the rest in order.
+
+        Raises LedgerError and its children, then nothing was sent or answered; and LeaseOver when the lease had ended
+        before the commit, then neither, or when it ended since, then what was committed was answered but not sent.
+        """
         records = [effect for effect in effects if isinstance(effect, _RECORDS)]
         took = 0.0
         noted = fx.Noted()
         if records:
+            self._require_lease()
+            failpoint.each(rows.BEFORE_COMMIT, records)
             begun = time.perf_counter()
             noted = self._ledger.commit(self._epoch, records)
             took = time.perf_counter() - begun
+            failpoint.each(rows.AFTER_COMMIT, records)
         for effect in effects[len(records) :]:
             self._order(effect, now)
         for watch in self._watches:
             watch(effects, took)
         if noted.events or noted.repeated:
             self._tell(noted)
+        if self._is_muted:
+            raise LeaseOver(self._lease.lost)
 
     def show(self, effects: Sequence[fx.Effect]) -> None:
         """Let the watches see what was written without the core."""
@@ -97,7 +116,9 @@ class Performer:
                     waits.append((utc - now.utc).total_seconds())
                 if mono is not None:
                     waits.append(mono - now.mono)
-                if waits:
+                if waits and min(waits) <= 0:
+                    self._inbox.wake()  # no detour through another thread
+                elif waits:
                     self._alarm.set(min(waits))
             case fx.Reply(token, answer):
                 self._inbox.answer(token, answer)
@@ -114,13 +135,23 @@ class Performer:
             case _:
                 raise AssertionError(f"a record stood behind an order: {effect!r}")
 
+    def _require_lease(self) -> None:
+        if not self._lease.holds():
+            raise LeaseOver(self._lease.lost)
+
     def _send(self, peer: str, receiver: str, nonce: str, message: Message) -> None:
         frame = encode(Envelope(self._epoch, self._leader, self._nonce, receiver, nonce), message)
+        # at each send: the commit before may have been slow, or this process stopped since
+        if not self._lease.holds():
+            self._is_muted = True
+            return
+        failpoint.each(rows.BEFORE_SEND, (message,))
         if not self._outbox.send(peer, frame):
             attempts = (
                 tuple(order.attempt for order in message.orders) if isinstance(message, Dispatch) else ()
             )
             self._inbox.put(SendFailed(peer, attempts))
+        failpoint.each(rows.AFTER_SEND, (message,))
 
     def _send_gather(self, effect: fx.SendGather) -> None:
         text, size = self._ledger.gather_input(effect.run, GATHER_LIMIT)
@@ -141,4 +172,5 @@ class Performer:
         # senders name themselves: whoever makes names up must not fill the log
         if (reason, peer) not in self._complained and about < COMPLAINTS:
             self._complained[(reason, peer)] = now
-            log.warning("a frame was not acted on  reason=%s sender=%s", reason, peer[:80])
+            sender = peer[:80].encode("unicode_escape").decode()
+            log.warning("a frame was not acted on  reason=%s sender=%s", reason, sender)

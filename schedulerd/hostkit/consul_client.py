@@ -4,11 +4,13 @@ Leaves to its users when to call, how often to try again, and what the services 
 to one thread; only `interrupt` may be called from another.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import consul
+from consul.callback import CB
 from msgspec import Struct
 
 from schedulerd.errors import SchedulerdError
@@ -48,6 +50,14 @@ class ServiceEntry(Struct, frozen=True, kw_only=True):
     port: int
     meta: Mapping[str, str]
     is_passing: bool  # every check, the host's own included
+
+
+class KeyEntry(Struct, frozen=True, kw_only=True):
+    """A key as it stands."""
+
+    value: bytes
+    session: str  # whose lock it is; empty: nobody's
+    index: int  # of its newest change
 
 
 class ConsulClient:
@@ -131,6 +141,96 @@ class ConsulClient:
             raise ConsulError(
                 f"Consul at {self.address} answered to list service {service} with no health list: {error!r}"
             ) from error
+
+    # ---- sessions and locks --------------------------------------------------------------------------------
+
+    def create_session(self, name: str, *, ttl_seconds: float, lock_delay_seconds: float) -> str:
+        """The id of a new session without checks; what it holds when it ends is released.
+
+        Not renewed for `ttl_seconds` (Consul takes up to twice as long) it ends, and what it held cannot be taken by
+        anybody for `lock_delay_seconds`. Consul refuses a TTL below 10 s unless its `session_ttl_min` allows it.
+        """
+        # py-consul's own call takes whole seconds from 10 on; Consul's limit is Consul's to say
+        body = json.dumps(
+            {
+                "Name": name,
+                "TTL": f"{ttl_seconds:g}s",
+                "LockDelay": f"{lock_delay_seconds:g}s",
+                "Behavior": "release",
+                "Checks": [],
+            }
+        )
+        answer = self._call(
+            "create a session",
+            lambda: self._consul.http.put(
+                CB.json(is_id=True),
+                "/v1/session/create",
+                headers=self._consul.prepare_headers(None),
+                data=body,
+            ),
+        )
+        if not isinstance(answer, str) or not answer:
+            raise ConsulError(f"Consul at {self.address} answered to create a session with no id: {answer!r}")
+        return answer
+
+    def renew_session(self, session: str) -> bool:
+        """Start its TTL anew; False when Consul does not know it (any more)."""
+
+        def renew() -> str:
+            try:
+                self._consul.session.renew(session)
+            except consul.NotFound:
+                return "unknown"
+            return "renewed"
+
+        return self._call("renew our session", renew) == "renewed"
+
+    def destroy_session(self, session: str) -> None:
+        """End a session; without locks of its own that delays nobody."""
+        self._call("end our session", lambda: self._consul.session.destroy(session))
+
+    def session_names(self) -> tuple[str, ...]:
+        """The names of all sessions there are, sorted."""
+        answer = self._call("list sessions", lambda: self._consul.session.list())
+        try:
+            return tuple(sorted(str(row.get("Name") or "") for row in answer[1] or ()))
+        except (TypeError, IndexError, KeyError, AttributeError) as error:
+            raise ConsulError(
+                f"Consul at {self.address} answered with no list of sessions: {error!r}"
+            ) from error
+
+    def read_key(
+        self, key: str, *, index: int = 0, wait_seconds: int = MAX_WAIT_SECONDS
+    ) -> tuple[int, KeyEntry | None]:
+        """The index to ask with next, and the key (None: there is none); blocks as `services` does."""
+        wait = max(1, min(wait_seconds, MAX_WAIT_SECONDS))
+        query: dict[str, Any] = {"index": index, "wait": f"{wait}s"} if index > 0 else {}
+        answer = self._call(f"read {key}", lambda: self._consul.kv.get(key, **query))
+        try:
+            newest, row = answer
+            if row is None:
+                return max(1, int(newest)), None
+            entry = KeyEntry(
+                value=row["Value"] or b"", session=row.get("Session") or "", index=int(row["ModifyIndex"])
+            )
+            return max(1, int(newest)), entry
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise ConsulError(
+                f"Consul at {self.address} answered to read {key} with no key: {error!r}"
+            ) from error
+
+    def acquire_key(self, key: str, value: bytes, session: str) -> bool:
+        """Lock `key` for `session` and set its value; also sets the value of a lock that it has.
+
+        False when another session holds it, or its lock-delay is not over.
+        """
+        answer = self._call(f"lock {key}", lambda: [self._consul.kv.put(key, value, acquire=session)])
+        return answer == [True]
+
+    def release_key(self, key: str, value: bytes, session: str) -> bool:
+        """Unlock `key` and set its value, without a delay for the next; False when `session` did not hold it."""
+        answer = self._call(f"unlock {key}", lambda: [self._consul.kv.put(key, value, release=session)])
+        return answer == [True]
 
     def _call(self, what: str, call: Callable[[], _T]) -> _T:
         try:

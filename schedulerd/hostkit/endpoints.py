@@ -81,6 +81,22 @@ def advertised(source: Source, section: str, key: str, listen: str, listens: str
     return "" if port == "*" else f"{host}:{port}"
 
 
+def advertised_http(source: Source, section: str, key: str) -> str:
+    """Where an HTTP API is written to, `HOST:PORT` or `http://HOST:PORT` (also https); empty = not said."""
+    text = source.text(section, key, "").rstrip("/")
+    if not text:
+        return ""
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    found = split(parts.netloc)
+    if parts.scheme not in ("http", "https") or found is None or found[1] == "*" or parts.path:
+        source.fault(section, key, f'"{text}" is not of the form HOST:PORT or http://HOST:PORT')
+    elif found[0] in _EVERY_INTERFACE:
+        source.fault(
+            section, key, f'"{text}" names every interface of this host; others need one they can reach'
+        )
+    return text
+
+
 def agent(source: Source, section: str, key: str, default: str) -> str:
     """The address of an HTTP agent, `http://HOST:PORT` or https."""
     text = source.text(section, key, default)

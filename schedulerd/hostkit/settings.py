@@ -11,11 +11,13 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import Struct
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit import endpoints
+from schedulerd.hostkit.election import ElectionSettings, read_election
 from schedulerd.hostkit.settings_source import Source
 from schedulerd.hostkit.timing import read_timing
 from schedulerd.protocol import consul_names
@@ -24,6 +26,8 @@ from schedulerd.protocol.timing import Timing
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}(=[^\s,=]{0,190})?")
 MAX_SLOTS = 10_000
+_USER = re.compile(r"//[^/]*@")  # who and a password, in a URL that is wrong
+POSTGRES = ("postgresql://", "postgres://")
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True):
@@ -45,8 +49,12 @@ class ResultsSettings(Struct, frozen=True, kw_only=True):
 class LedgerSettings(Struct, frozen=True, kw_only=True):
     """[ledger]: where the record is kept."""
 
-    url: str
-    path: Path  # of the SQLite file that the URL names
+    url: str  # of PostgreSQL with the parameter password_file, if there is one
+    path: Path | None  # of the SQLite file that the URL names; None = PostgreSQL
+
+    def __repr__(self) -> str:
+        """Without the URL, which may hold a password."""
+        return f"LedgerSettings(path={self.path!r})"
 
 
 class ConsulSettings(Struct, frozen=True, kw_only=True):
@@ -78,13 +86,14 @@ class SchedulerdSettings(Struct, frozen=True, kw_only=True):
 
     origin: Path | None  # the file; None: defaults and environment only
     cluster: str
+    name: str  # of this scheduler, for people
     jobs_dir: Path
     state_dir: Path
     log_level: str
     api: ApiSettings
     results: ResultsSettings
     ledger: LedgerSettings
-    election: str  # "file"
+    election: ElectionSettings
     discovery: DiscoverySettings
     insecure: bool  # [transport]: listening beyond loopback without keys was asked for
     timing: Timing
@@ -119,12 +128,13 @@ def load_schedulerd(path: Path | None, environ: Mapping[str, str]) -> Schedulerd
     settings = SchedulerdSettings(
         origin=path,
         cluster=_cluster(source),
+        name=_name(source),
         jobs_dir=source.path("", "jobs_dir", "jobs.d"),
         state_dir=state_dir,
         log_level=source.choice("", "log_level", "info", *LOG_LEVELS),
         api=ApiSettings(
             listen=endpoints.listening_http(source, "api", "listen", "127.0.0.1:7480", insecure),
-            advertise=source.text("api", "advertise", ""),
+            advertise=endpoints.advertised_http(source, "api", "advertise"),
             socket=source.optional_path("api", "socket", "/run/schedulerd/api.sock"),
         ),
         results=ResultsSettings(
@@ -133,7 +143,7 @@ def load_schedulerd(path: Path | None, environ: Mapping[str, str]) -> Schedulerd
             advertise=endpoints.advertised(source, "results", "advertise", listen, "[results] listen"),
         ),
         ledger=_ledger(source, state_dir),
-        election=_election(source),
+        election=read_election(source, source.text("ledger", "url", "sqlite:")),
         discovery=_discovery(source),
         insecure=insecure,
         timing=read_timing(source),
@@ -177,7 +187,7 @@ def _cluster(source: Source) -> str:
 def _name(source: Source) -> str:
     name = source.text("", "name", socket.gethostname() or "localhost")
     if not name.isprintable() or not name.strip() or len(name.encode()) > 255:
-        source.fault("", "name", "a worker's name is 1 to 255 bytes of printable text")
+        source.fault("", "name", "a name is 1 to 255 bytes of printable text")
     return name
 
 
@@ -193,19 +203,22 @@ def _labels(source: Source) -> tuple[str, ...]:
 
 def _ledger(source: Source, state_dir: Path) -> LedgerSettings:
     url = source.text("ledger", "url", f"sqlite://{state_dir}/ledger.db")
+    password_file = source.optional_path("ledger", "password_file", "")
+    if url.startswith(POSTGRES):
+        if password_file is not None:
+            joint = "&" if "?" in url else "?"
+            url = f"{url}{joint}password_file={quote(str(password_file))}"
+        return LedgerSettings(url=url, path=None)
     scheme, _, rest = url.partition("://")
-    if scheme in ("postgresql", "postgres"):
-        source.fault("ledger", "url", "a PostgreSQL ledger is not supported yet; use sqlite:///PATH")
-    elif scheme != "sqlite" or not rest.startswith("/") or rest.endswith("/"):
-        source.fault("ledger", "url", f'"{url}" is not of the form sqlite:///ABSOLUTE/PATH')
+    if scheme != "sqlite" or not rest.startswith("/") or rest.endswith("/"):
+        source.fault(
+            "ledger",
+            "url",
+            f'"{_USER.sub("//***@", url)}" is not of the form sqlite:///ABSOLUTE/PATH or postgresql://USER@HOST/DATABASE',
+        )
+    if password_file is not None:
+        source.fault("ledger", "password_file", "a SQLite ledger has no password; it is for postgresql://")
     return LedgerSettings(url=url, path=Path("/" + rest.lstrip("/")))
-
-
-def _election(source: Source) -> str:
-    kind = source.choice("election", "kind", "file", "file", "consul")
-    if kind == "consul":
-        source.fault("election", "kind", '"consul" is not supported yet; with the SQLite ledger it is "file"')
-    return kind
 
 
 def _discovery(source: Source) -> DiscoverySettings:

@@ -31,4 +31,16 @@ def read_timing(source: Source) -> Timing:
                 f"{smaller}_seconds ({values[smaller]:g}) has to be below {larger}_seconds "
                 f"({values[larger]:g}): {why}",
             )
+    # a helper process keeps children for three beats without a word of its worker, whatever the leader's echo does
+    last_child = values["fence_kill"] + 3 * values["beat"]
+    if values["fence_kill"] < values["lost"] <= last_child:
+        key = next(
+            (name for name in ("lost", "beat") if source.is_set("timing", f"{name}_seconds")), "fence_kill"
+        )
+        source.fault(
+            "timing",
+            f"{key}_seconds",
+            f"lost_seconds ({values['lost']:g}) has to be above fence_kill_seconds and three times beat_seconds "
+            f"({last_child:g}): when a worker is called lost, nothing of it may still run",
+        )
     return Timing(**values)

@@ -194,4 +194,5 @@ class OpenWork(Struct, frozen=True, kw_only=True):
         tuple[str, str], ...
     ] = ()  # (job, the newest boot of a leader's host in which it fired `@reboot`)
     removed: tuple[tuple[str, datetime], ...] = ()  # jobs no longer in the table, with their high-water marks
+    has_table: bool = False  # some job was accepted once, even if none is left
     pools: tuple[Pool, ...] = ()  # of the accepted table

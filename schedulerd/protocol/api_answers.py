@@ -17,10 +17,24 @@ class CheckAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """The scheduler that acts, as the one that answers knows it."""
+
+    id: str
+    name: str  # for people
+    url: str | None  # of its API, for writes; None: its [api] advertise is not set
+    epoch: int
+    since: str | None  # in this epoch
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """The scheduler that answers, and the work in its hands."""
+    """The scheduler that answers, the one that leads, and the work in its hands if these are the same."""
 
     version: str
+    id: str
+    election: str  # file | consul
     is_leading: bool
     epoch: int
     started_at: str
@@ -31,6 +45,19 @@ class Cluster:
     pending_subtasks: int
     open_attempts: int
     workers_ready: int
+    leader: Leader | None = None  # None: nobody is known to lead
+    standbys: list[str] | None = None  # names of the schedulers that would take over; None: not known
+    lease_age_seconds: float | None = (
+        None  # since the renewal the lease of this leader rests on; None: has no such lease
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDownAnswer:
+    """Who leads after a step-down: another, or the same again if nobody else took over."""
+
+    handed_over: bool
+    leader: Leader | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,3 +206,4 @@ class Problem:
     outcome: str | None = None  # of a refused trigger
     run_id: str | None = None  # of a refused trigger
     reason: str | None = None  # of a refused trigger
+    leader: Leader | None = None  # who can do it, when a standby was asked

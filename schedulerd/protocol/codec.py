@@ -15,10 +15,17 @@ from schedulerd.protocol.messages import NUMBERS, TYPES, Count, Message
 
 MAGIC = b"\xd5sch"
 VERSION = 1
-OLDEST = 1  # versions OLDEST..VERSION are understood
+OLDEST = max(1, VERSION - 1)  # versions OLDEST..VERSION are understood
+# The version that brought a type; those that are not here came with 1. A frame bears the version of its type, not of
+# its writer, so that a peer one version behind reads all that it can know, and refuses the rest with a reason.
+SINCE: dict[type[Message], int] = {}
 FRAME_TARGET = 1 << 20  # senders cut their batches here; one element larger than this goes alone
+LARGEST_TO_WORKER = 4 << 20  # bytes; a larger frame would cost its sender the connection, so it is not sent
+LARGEST_TO_LEADER = 8 << 20
+FRAME_ELEMENTS = 500  # ... and here: who receives them records them in steps of about so many
 
 _PREFIX = len(MAGIC) + 2
+_LONGEST = 200  # characters of a reason
 _T = TypeVar("_T")
 
 
@@ -50,11 +57,14 @@ class Frame(Struct, frozen=True):
 _encoder = msgspec.msgpack.Encoder()
 _envelope_decoder = msgspec.msgpack.Decoder(tuple[Envelope, msgspec.Raw])
 _decoders = {number: msgspec.msgpack.Decoder(kind) for number, kind in TYPES.items()}
+_prefixes = {
+    kind: MAGIC + bytes((max(SINCE.get(kind, 1), OLDEST), number)) for kind, number in NUMBERS.items()
+}
 
 
 def encode(envelope: Envelope, message: Message) -> bytes:
     """The frame for `message`. Raises KeyError for a type that has no number."""
-    return MAGIC + bytes((VERSION, NUMBERS[type(message)])) + _encoder.encode((envelope, message))
+    return _prefixes[type(message)] + _encoder.encode((envelope, message))
 
 
 def decode(parts: Sequence[bytes]) -> Frame:
@@ -76,7 +86,9 @@ def decode(parts: Sequence[bytes]) -> Frame:
         envelope, body = _envelope_decoder.decode(memoryview(data)[_PREFIX:])
         return Frame(envelope, decoder.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
-        raise WireError("body", f"body of {TYPES[number].__name__} cannot be read: {error}") from None
+        # the error may quote what arrived, however long it is and whatever is in it
+        why = str(error)[:_LONGEST].encode("unicode_escape").decode()
+        raise WireError("body", f"body of {TYPES[number].__name__} cannot be read: {why}") from None
 
 
 def digest_of(attempt: str) -> int:
@@ -86,12 +98,15 @@ def digest_of(attempt: str) -> int:
 
 
 def in_frames(elements: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
-    """Cut `elements` into runs whose `size` (bytes, roughly) adds up to at most FRAME_TARGET; never an empty run."""
+    """Cut `elements` into runs of at most FRAME_ELEMENTS whose `size` (bytes, roughly) adds up to at most FRAME_TARGET.
+
+    A run is never empty.
+    """
     batch: list[_T] = []
     total = 0
     for element in elements:
         weight = size(element)
-        if batch and total + weight > FRAME_TARGET:
+        if batch and (total + weight > FRAME_TARGET or len(batch) == FRAME_ELEMENTS):
             yield batch
             batch, total = [], 0
         batch.append(element)

@@ -41,6 +41,18 @@ def leader_key(cluster: str) -> str:
     return f"schedulerd/{cluster}/leader"
 
 
+def session_name(cluster: str, scheduler_id: str, name: str) -> str:
+    """What a scheduler's session is called: who takes part in the election can be read from it."""
+    return f"schedulerd/{cluster}/{scheduler_id} {name}"
+
+
+def scheduler_in(session: str, cluster: str) -> tuple[str, str] | None:
+    """(id, name) of the scheduler of `cluster` that a session of this name belongs to; None: it is another's."""
+    prefix = session_name(cluster, "", "").removesuffix(" ")
+    scheduler_id, separator, name = session.removeprefix(prefix).partition(" ")
+    return (scheduler_id, name) if session.startswith(prefix) and separator and scheduler_id else None
+
+
 def worker_meta(
     *, worker_id: str, name: str, endpoint: str, slots: int, labels: Iterable[str], version: str
 ) -> dict[str, str]:

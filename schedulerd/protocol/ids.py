@@ -20,7 +20,19 @@ SPLIT = -4
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
+HIGHEST_BELIEVED = 1 << 40  # an epoch is one leadership: no ledger counts so far in its life
+EPOCH_LEAP = 1 << 24  # and from where a reader stands it cannot be so many further
+
 _RUN_ID = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})@(\d{8}T\d{6}(?:\.\d{1,6})?Z)(?:-([mc][0-9a-f]{8}))?")
+
+
+def is_within_reach(epoch: int, own: int) -> bool:
+    """Whether a reader that stands at epoch `own` may believe a frame of `epoch`.
+
+    Epochs are bounded by what a frame can carry. Whoever believes the largest leaves nothing for the next leader, so
+    one made-up frame would end the fleet for good; the leap keeps room for more of them than anybody can send.
+    """
+    return epoch <= max(HIGHEST_BELIEVED, own) + EPOCH_LEAP
 
 
 def format_instant(instant: datetime) -> str:

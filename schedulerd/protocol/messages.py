@@ -269,3 +269,16 @@ TYPES: dict[int, type[Message]] = {
     38: OutputChunk,
 }
 NUMBERS: dict[type[Message], int] = {kind: number for number, kind in TYPES.items()}
+
+
+def elements_of(message: Message) -> int:
+    """How many attempts a worker's frame is about, at least 1: what it costs the leader to act on it."""
+    match message:
+        case Result(outcomes):
+            return max(len(outcomes), 1)
+        case Accepted(attempts):
+            return max(len(attempts), 1)
+        case Started(starts):
+            return max(len(starts), 1)
+        case _:
+            return 1

@@ -1,4 +1,4 @@
-"""The terms that leaders and workers share; both sides need the same ones. What they are for: docs/explanation."""
+"""The terms that several processes share; all sides need the same ones. What they are for: docs/explanation."""
 
 from msgspec import Struct
 
@@ -13,3 +13,12 @@ class Timing(Struct, frozen=True, kw_only=True):
     fence: float = 40.0  # without an echo a worker ends its guarded attempts (TERM)
     fence_kill: float = 45.0  # and kills them
     lost: float = 60.0  # without a Heartbeat the leader calls a worker lost
+
+
+class ElectionTerms(Struct, frozen=True, kw_only=True):
+    """Of an election by Consul; in seconds, all schedulers of a cluster with the same ones."""
+
+    ttl: float = 10.0  # a session that is not renewed for this long (Consul: up to twice as long) is ended
+    renew: float = 3.0  # between two renewals
+    lease: float = 7.0  # a leader stops this long after the newest successful renewal was sent
+    lock_delay: float = 5.0  # how long nobody gets the key of a session that ended with it

@@ -195,7 +195,7 @@ def test_killed_workers_and_leaders_are_told(fleet: Fleet) -> None:
         "subtask 0, attempt 1: lost: ",  # by its word after the restart; on a slow host its silence comes first
         "subtask 0, attempt 1: given out again: after lost, as attempt 2",
         "subtask 0, attempt 2: accepted and started",
-        "takeover: epoch 2 begins on",
+        "epoch 2 begins with 1 open runs",
         "subtask 0, attempt 2: succeeded",
         "closed: succeeded",
     )

@@ -1,4 +1,4 @@
-"""What every ledger must do, written against the Protocol alone; a further ledger joins by one line in `places`."""
+"""What every ledger must do, written against the Protocol alone; each test runs on both."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -69,11 +69,13 @@ from schedulerd.protocol.messages import Captured, Outcome
 Commit = Callable[..., None]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Where the ledger of this kind lives."""
-    places = {"sqlite": f"sqlite://{tmp_path}/ledger.db"}
-    url = places[request.param]
+    if request.param == "sqlite":
+        url = f"sqlite://{tmp_path}/ledger.db"
+    else:
+        url = request.getfixturevalue("postgres").schema()
     return Place(open=lambda: open_ledger(url), reader=lambda: open_reader(url))
 
 

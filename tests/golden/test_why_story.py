@@ -42,7 +42,7 @@ class Story:
         self.epoch = self._ledger.lead("before", 5, instant("01:59:00"))
         self._ledger.commit(self.epoch, [fx.RecordJobs((row(job),))])
 
-    def lead(self, name: str, now: str, fenced: str = "", **running: Sequence[str]) -> None:
+    def lead(self, name: str, now: str, **running: Sequence[str]) -> None:
         """A new leader takes over, and workers answer it with what they run."""
         self.epoch = self._ledger.lead(name, 0, instant(now))
         self.state = rebuild(
@@ -54,7 +54,7 @@ class Story:
             timing=Timing(),
             now=at(now),
         )
-        gained = LeadershipGained(is_new=True, host=f"host-{name}", fenced=fenced)
+        gained = LeadershipGained(is_new=True)
         self.tell([gained, found("w1", "w2")], now)
         answers = [
             inventory(worker, now, slots=1, running=held, epoch=self.epoch)
@@ -118,7 +118,7 @@ def _tell(story: Story) -> None:
     story.tell([took("w2", again), starts("w2", again, "02:00:07.6")], "02:00:04.600")
     story.tell([failed], "02:00:05.510")
     story.tell([AlarmRang(), beat("w2", 2, "02:00:07")], "02:00:07.100")
-    story.lead("south", "02:00:12", "a worker has seen epoch 8, this leader had epoch 7", w2=[again])
+    story.lead("south", "02:00:12", w2=[again])
     for second in range(14, 76, 2):  # nobody hears of w1
         now = f"02:{second // 60:02}:{second % 60:02}"
         story.tell([AlarmRang(), beat("w2", second, now)], now)

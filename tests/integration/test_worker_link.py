@@ -45,9 +45,10 @@ def link() -> Iterator[Link]:
 
 
 @contextmanager
-def pushing_to(endpoint: str) -> Iterator["zmq.Socket[bytes]"]:
+def pushing_to(endpoint: str, *, ipv6: bool = False) -> Iterator["zmq.Socket[bytes]"]:
     context = zmq.Context()
     push = context.socket(zmq.PUSH)
+    push.setsockopt(zmq.IPV6, ipv6)
     push.setsockopt(zmq.SNDTIMEO, 30_000)
     push.connect(endpoint)
     try:
@@ -188,6 +189,18 @@ def test_a_port_in_use_is_one_sentence_and_leaves_nothing_open(link: Link) -> No
     assert wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
+def test_both_sides_speak_over_ipv6(link: Link) -> None:
+    six = Link("tcp://[::1]:*", insecure=False)
+    try:
+        with pushing_to(six.endpoint, ipv6=True) as push:
+            push.send(encode(ENVELOPE, HELLO))
+            assert received(six, 1) == [HELLO]
+        link.connect(six.endpoint)
+        assert come_up(link)
+    finally:
+        six.close()
+
+
 def test_listening_beyond_loopback_without_keys_has_to_be_asked_for() -> None:
     with pytest.raises(SettingsError, match="not a loopback address"):
         Link("tcp://0.0.0.0:*", insecure=False)
@@ -249,6 +262,8 @@ def test_a_frame_aside_reaches_another_than_the_leader(link: Link) -> None:
         assert decode(deposed.recv_multipart()).message == Refused([], 9)
         assert not deposed.poll(100)
         assert not leader.poll(0)
+        assert counted(link, "aside_connections")
+        assert wait_until(lambda: (link.look_after(), not link._parting)[1])  # and closed after its time
 
 
 # ---- the whole loop, with a runner that ends everything at once

@@ -9,6 +9,7 @@ from simulation.checker import Checker
 from simulation.planted import Planted
 from simulation.world import World
 
+from schedulerd.adapters.ledger import invariants, whole
 from schedulerd.core.requests import DeleteJob
 
 CALM_EVERY = 20  # each 20th seed is a control: no faults, only callers
@@ -64,6 +65,9 @@ def play(seed: int, directory: Path, planted: Planted | None = None) -> Verdict:
         if worker.is_alive and worker.state.ended:
             world.chronicle.violation("stuck", f"{worker.name} has results that nobody acknowledges")
     Checker(world.ledger_file, world.chronicle, world.witness, is_calm).check()
+    with whole.reading(f"sqlite://{world.ledger_file}") as ledger:
+        for text in invariants.violations(ledger):
+            world.chronicle.violation("ledger", text)
     for leader in world.leaders:
         leader.crash()
     return Verdict(

@@ -18,11 +18,13 @@ STOP_SECONDS = 10.0
 class ConsulAgent:
     """`consul agent -dev`, ready when it has a leader and answers health queries.
 
-    `stop` and `start` give an agent that lost its memory, on the same address: -dev keeps nothing.
+    `stop` and `start` give an agent that lost its memory, on the same address: -dev keeps nothing. With `keeps_data`
+    it is a server of its own that remembers. Sessions may be shorter than Consul's usual 10 s.
     """
 
-    def __init__(self, binary: Path, directory: Path) -> None:
+    def __init__(self, binary: Path, directory: Path, *, keeps_data: bool = False) -> None:
         self._binary = binary
+        self._data = directory / "consul-data" if keeps_data else None
         self.log = directory / "consul.log"
         self._ports = free_ports(4)
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,6 +56,13 @@ class ConsulAgent:
             self._ports = free_ports(4)
         raise AssertionError(f"Consul did not come up:\n{self.log.read_text(errors='replace')[-4000:]}")
 
+    def kill(self) -> None:
+        """kill -9: returns when it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
     def stop(self) -> None:
         """End the agent; returns when it is gone."""
         if self._process is None:
@@ -79,7 +88,13 @@ class ConsulAgent:
         http, server, lan, wan = self._ports
         # The agent ends with us even if we are killed; setpriv is part of every Debian.
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        command = [*guard, str(self._binary), "agent", "-dev", "-log-level=warn", "-node=test"]
+        command = [*guard, str(self._binary), "agent", "-log-level=warn", "-node=test"]
+        command += ["-hcl", 'session_ttl_min = "1s"']
+        if self._data is None:
+            command += ["-dev"]
+        else:
+            command += ["-server", "-bootstrap-expect=1", f"-data-dir={self._data}"]
+            command += ["-hcl", "performance { raft_multiplier = 1 }"]
         command += [
             "-bind=127.0.0.1",
             "-client=127.0.0.1",

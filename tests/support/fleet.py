@@ -36,6 +36,7 @@ class Fleet:
         self._extra = extra
         self._env = env
         self._listed = dict(zip(listed, free_ports(len(listed)), strict=True))
+        self.of_scheduler = ""  # goes to the end of schedulerd's settings alone
         self.place = place
         self.jobs = place / "jobs.d"
         self.jobs.mkdir(parents=True, exist_ok=True)
@@ -61,12 +62,16 @@ class Fleet:
         """URL of the ledger, for readers."""
         return f"sqlite://{self.place}/schedulerd/ledger.db"
 
+    def port_of(self, name: str) -> int:
+        """Where a worker that is found by a list listens."""
+        return self._listed[name]
+
     def table(self, text: str) -> None:
         """The whole job table; schedulerd has to be told (reload)."""
         (self.jobs / "jobs.toml").write_text(text)
 
-    def start_scheduler(self, *, until: str = "READY=1") -> Daemon:
-        """Start schedulerd and wait for what it tells systemd."""
+    def start_scheduler(self, *, until: str = "READY=1", env: Mapping[str, str] | None = None) -> Daemon:
+        """Start schedulerd and wait for what it tells systemd (empty: do not wait); `env` is for this start alone."""
         config = self.place / "schedulerd.toml"
         config.write_text(
             f"""
@@ -76,6 +81,8 @@ state_dir = "schedulerd"
 [api]
 listen = "127.0.0.1:{self._ports[0]}"
 socket = ""
+[clock]
+sync_wait_seconds = 0
 [results]
 listen = "tcp://127.0.0.1:{self._ports[1]}"
 advertise = "127.0.0.1:{self._ports[1]}"
@@ -83,6 +90,7 @@ advertise = "127.0.0.1:{self._ports[1]}"
 url = "{self.ledger}"
 {self._discovery()}
 {self._extra}
+{self.of_scheduler}
 """
         )
         (self.place / "schedulerd").mkdir(exist_ok=True)
@@ -90,15 +98,24 @@ url = "{self.ledger}"
             Daemon(
                 [PROGRAMS / "schedulerd", "--config", config],
                 log=self.place / "schedulerd.log",
-                env=self._env,
+                env={**(self._env or {}), **(env or {})},
             )
         )
-        daemon.wait_said(until)
+        if until:
+            daemon.wait_said(until)
         self.scheduler = daemon
         return daemon
 
-    def start_worker(self, name: str, *, slots: int = 4, labels: tuple[str, ...] = ()) -> Daemon:
-        """Start a workerd with a state directory of its own and wait until it is ready."""
+    def start_worker(
+        self,
+        name: str,
+        *,
+        slots: int = 4,
+        labels: tuple[str, ...] = (),
+        until: str = "READY=1",
+        env: Mapping[str, str] | None = None,
+    ) -> Daemon:
+        """Start a workerd with a state directory of its own and wait until it is ready; the rest as above."""
         config = self.place / f"{name}.toml"
         quoted = ", ".join(f'"{label}"' for label in labels)
         config.write_text(
@@ -116,9 +133,14 @@ advertise = ""
 """
         )
         daemon = self._stack.enter_context(
-            Daemon([PROGRAMS / "workerd", "--config", config], log=self.place / f"{name}.log", env=self._env)
+            Daemon(
+                [PROGRAMS / "workerd", "--config", config],
+                log=self.place / f"{name}.log",
+                env={**(self._env or {}), **(env or {})},
+            )
         )
-        daemon.wait_said("READY=1")
+        if until:
+            daemon.wait_said(until)
         self.workers[name] = daemon
         return daemon
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from schedulerd.adapters.election_file import FileElection
+from schedulerd.adapters.election_file import FileLock
 from schedulerd.errors import SettingsError
 
 HOLD = """
 import sys, pathlib
-from schedulerd.adapters.election_file import FileElection
-election = FileElection(pathlib.Path(sys.argv[1]))
+from schedulerd.adapters.election_file import FileLock
+election = FileLock(pathlib.Path(sys.argv[1]))
 print(election.acquire(), flush=True)
 sys.stdin.read()
 """
@@ -24,7 +24,7 @@ def test_only_one_process_leads_and_its_end_frees_the_lock(tmp_path: Path):
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "True\n"
-        ours = FileElection(tmp_path)
+        ours = FileLock(tmp_path)
         assert not ours.acquire()
         assert ours.holder() == (
             f"{tmp_path}/leader.lock: process {other.pid} holds the lock; "
@@ -38,7 +38,7 @@ def test_only_one_process_leads_and_its_end_frees_the_lock(tmp_path: Path):
 
 
 def test_closing_frees_the_lock_and_another_can_have_it(tmp_path: Path):
-    first, second = FileElection(tmp_path), FileElection(tmp_path)
+    first, second = FileLock(tmp_path), FileLock(tmp_path)
     assert first.acquire()
     assert not second.acquire()
     first.close()
@@ -48,7 +48,7 @@ def test_closing_frees_the_lock_and_another_can_have_it(tmp_path: Path):
 
 
 def test_a_child_of_the_leader_does_not_keep_the_lock(tmp_path: Path):
-    leader = FileElection(tmp_path)
+    leader = FileLock(tmp_path)
     assert leader.acquire()
     with subprocess.Popen(
         [sys.executable, "-c", "print('up', flush=True); input()"],
@@ -59,7 +59,7 @@ def test_a_child_of_the_leader_does_not_keep_the_lock(tmp_path: Path):
         assert child.stdout is not None
         assert child.stdout.readline() == b"up\n"  # what it would inherit it has by now
         leader.close()
-        after = FileElection(tmp_path)
+        after = FileLock(tmp_path)
         is_free = after.acquire()
         after.close()
         child.kill()
@@ -76,6 +76,6 @@ def test_a_state_directory_that_is_none_is_one_sentence(kind: str, tmp_path: Pat
         (tmp_path / "other").write_text("precious")
         (place / "leader.lock").symlink_to(tmp_path / "other")
     with pytest.raises(SettingsError, match=r"leader\.lock: the lock cannot be opened: "):
-        FileElection(place).acquire()
+        FileLock(place).acquire()
     if kind == "link":
         assert (tmp_path / "other").read_text() == "precious"

@@ -7,6 +7,7 @@ import pytest
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit.settings import load_schedulerd, load_workerd
+from schedulerd.protocol.timing import ElectionTerms
 
 SCHEDULERD = """\
 cluster   = "west"
@@ -79,7 +80,9 @@ def test_defaults_of_schedulerd_need_no_file():
     assert settings.results.advertise == "127.0.0.1:7481"
     assert settings.ledger.url == "sqlite:///var/lib/schedulerd/ledger.db"
     assert settings.ledger.path == Path("/var/lib/schedulerd/ledger.db")
-    assert settings.election == "file"
+    assert settings.election.kind == "file"
+    assert settings.election.terms == ElectionTerms()
+    assert settings.name == os.uname().nodename
     assert settings.discovery.kind == "consul"
     assert settings.discovery.consul.address == "http://127.0.0.1:8500"
     assert settings.discovery.consul.token() == ""
@@ -225,7 +228,7 @@ workers = ["a"]
         ('labels = "a"', 's.toml:1:1: labels: "a" is not a list of texts'),
         ('labels = ["a", "a"]', 's.toml:1:1: labels: "a" stands there twice'),
         ('labels = ["a b"]', 's.toml:1:1: labels: "a b" is not of the form NAME or NAME=VALUE'),
-        ('name = " "', "s.toml:1:1: name: a worker's name is 1 to 255 bytes of printable text"),
+        ('name = " "', "s.toml:1:1: name: a name is 1 to 255 bytes of printable text"),
         ('cluster = "A"', 's.toml:1:1: cluster: "A" is not 1 to 32 of a-z, 0-9 and - (not at an end)'),
         ('log_level = "loud"', 's.toml:1:1: log_level: "loud" is not one of debug, info, warning, error'),
         ('state_dir = "a\\u0000b"', "s.toml:1:1: state_dir: the text has a line break or a NUL in it"),
@@ -247,6 +250,13 @@ workers = ["a"]
             (
                 "s.toml:2:1: timing.lost_seconds: fence_kill_seconds (45) has to be below "
                 "lost_seconds (45): when a worker is called lost, nothing of it may still run"
+            ),
+        ),
+        (
+            "[timing]\nbeat_seconds = 5",
+            (
+                "s.toml:2:1: timing.beat_seconds: lost_seconds (60) has to be above fence_kill_seconds and "
+                "three times beat_seconds (60): when a worker is called lost, nothing of it may still run"
             ),
         ),
     ],
@@ -296,18 +306,53 @@ def test_every_interface_needs_an_address_for_others(tmp_path: Path):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://db/x", "a PostgreSQL ledger is not supported yet; use sqlite:///PATH"),
+        ("postgre://ann:s3cret@db/x", '"postgre://***@db/x" is not of the form sqlite:///ABSOLUTE/PATH'),
         ("sqlite://relative.db", '"sqlite://relative.db" is not of the form sqlite:///ABSOLUTE/PATH'),
         ("mysql:///x", '"mysql:///x" is not of the form sqlite:///ABSOLUTE/PATH'),
         ("sqlite:///dir/", '"sqlite:///dir/" is not of the form sqlite:///ABSOLUTE/PATH'),
     ],
 )
-def test_a_ledger_that_is_not_there_yet_is_refused(url: str, said: str, tmp_path: Path):
-    assert faults(f'[ledger]\nurl = "{url}"', tmp_path) == [f"s.toml:2:1: ledger.url: {said}"]
+def test_a_url_that_names_no_ledger_is_refused(url: str, said: str, tmp_path: Path):
+    assert faults(f'[ledger]\nurl = "{url}"', tmp_path) == [
+        f"s.toml:2:1: ledger.url: {said} or postgresql://USER@HOST/DATABASE"
+    ]
 
 
-def test_election_by_consul_is_refused_until_it_is_there(tmp_path: Path):
-    assert "not supported yet" in faults('[election]\nkind = "consul"', tmp_path)[0]
+def test_election_terms_are_read_and_those_that_do_not_fit_together_are_refused(tmp_path: Path):
+    path = tmp_path / "s.toml"
+    path.write_text(
+        '[election]\nkind = "consul"\nttl_seconds = 20\nlease_seconds = 15\nlock_delay_seconds = 1.5\n'
+    )
+    found = load_schedulerd(path, {"SCHEDULERD_ELECTION_RENEW_SECONDS": "2.5"}).election
+    assert found.kind == "consul"
+    assert found.terms == ElectionTerms(ttl=20, renew=2.5, lease=15, lock_delay=1.5)
+    (said,) = faults("[election]\nlease_seconds = 10", tmp_path)
+    assert said == (
+        "s.toml:2:1: election.lease_seconds: lease_seconds (10) has to be below ttl_seconds (10): "
+        "a leader has to stop before Consul may give its lock to another"
+    )
+    (said,) = faults("[election]\nrenew_seconds = 8", tmp_path)
+    assert said == (
+        "s.toml:2:1: election.renew_seconds: renew_seconds (8) has to be below lease_seconds (7): "
+        "a lease that is not renewed in time would end every leadership"
+    )
+    assert faults("[election]\nlock_delay_seconds = 61", tmp_path) == [
+        "s.toml:2:1: election.lock_delay_seconds: 61 is not a number of seconds above 0 and up to 60"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a", '"a" is not of the form HOST:PORT or http://HOST:PORT'),
+        ("ftp://a:1", '"ftp://a:1" is not of the form HOST:PORT or http://HOST:PORT'),
+        ("http://a:1/x", '"http://a:1/x" is not of the form HOST:PORT or http://HOST:PORT'),
+        ("a:0", '"a:0" is not of the form HOST:PORT or http://HOST:PORT'),
+        ("0.0.0.0:1", '"0.0.0.0:1" names every interface of this host; others need one they can reach'),
+    ],
+)
+def test_an_address_that_nobody_can_be_sent_to_is_refused(text: str, said: str, tmp_path: Path):
+    assert faults(f'[api]\nadvertise = "{text}"', tmp_path) == [f"s.toml:2:1: api.advertise: {said}"]
 
 
 def test_a_fault_in_a_variable_names_the_variable(tmp_path: Path):
@@ -358,3 +403,22 @@ def test_a_broken_pair_of_terms_is_said_at_the_one_that_was_set(tmp_path: Path):
             "a suspect worker keeps its work for a while"
         )
     ]
+
+
+def test_a_postgresql_ledger_has_no_file_and_may_have_its_password_in_one(tmp_path: Path):
+    file = tmp_path / "schedulerd.toml"
+    file.write_text('[ledger]\nurl = "postgresql://schedulerd@db/ledger"\npassword_file = "the password"\n')
+    ledger = load_schedulerd(file, {}).ledger
+    assert ledger.path is None
+    assert ledger.url == f"postgresql://schedulerd@db/ledger?password_file={tmp_path}/the%20password"
+    file.write_text(
+        '[ledger]\nurl = "postgresql://u:s3cret@db/ledger?sslmode=require"\npassword_file = "/p"\n'
+    )
+    ledger = load_schedulerd(file, {}).ledger
+    assert ledger.url == "postgresql://u:s3cret@db/ledger?sslmode=require&password_file=/p"
+    assert "s3cret" not in repr(ledger)
+    file.write_text('[ledger]\npassword_file = "/p"\n')
+    with pytest.raises(
+        SettingsError, match=r"toml:2:1: ledger.password_file: a SQLite ledger has no password"
+    ):
+        load_schedulerd(file, {})

@@ -300,3 +300,13 @@ def test_a_deleted_jobs_runs_finish_or_are_cancelled(cancel: bool) -> None:
     effects = told(state, [asked(rq.DeleteJob(job="backup", by="ann", cancel=cancel))], "02:00:02")
     assert bool(sent(msg.Cancel, effects)) is cancel
     assert RUN in state.runs
+
+
+def test_all_jobs_are_looked_at_in_parts() -> None:
+    state = leading(*(a_job(f"j{number}") for number in range(5)))
+    seen: list[str] = []
+    while some := answer(told(state, [asked(rq.WalkJobs(first=len(seen), most=2))], "02:00:01")):
+        assert isinstance(some, tuple)
+        assert len(some) <= 2
+        seen.extend(view.definition.job.name for view in some)
+    assert seen == [f"j{number}" for number in range(5)]

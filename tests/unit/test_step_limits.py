@@ -41,7 +41,7 @@ def ends(state: State, run: str, when: str) -> list[Effect]:
 
 
 def seen(state: State) -> rq.JobView:
-    (view,) = answer(told(state, [asked(rq.DescribeJobs())], "03:59:59"))  # type: ignore[misc]
+    (view,) = answer(told(state, [asked(rq.DescribeJobs(jobs=tuple(state.jobs)))], "03:59:59"))  # type: ignore[misc]
     return view
 
 

@@ -19,18 +19,20 @@ from support.leading import (
     rebuilt,
     refused,
     row,
+    said,
     sent,
     told,
     took,
 )
 
 from schedulerd.core import effects as fx
-from schedulerd.core.events import AlarmRang, LeadershipGained
+from schedulerd.core.events import AlarmRang, FrameArrived, LeadershipGained
 from schedulerd.core.requests import DescribeWorkers, TriggerJob
 from schedulerd.core.state import State
 from schedulerd.model.job import Shards
 from schedulerd.protocol import messages as msg
-from schedulerd.protocol.codec import digest_of
+from schedulerd.protocol.codec import Envelope, digest_of
+from schedulerd.protocol.ids import EPOCH_LEAP, HIGHEST_BELIEVED
 
 RUN = "backup@20261123T020001Z-m2c70e12b"
 FIRST = f"{RUN}~0~1"
@@ -56,6 +58,22 @@ def test_a_worker_that_is_found_is_connected_and_greeted_until_it_answers() -> N
     assert sent(msg.Hello, told(state, [AlarmRang()], "02:00:00.1"))
     told(state, [inventory("w1", "02:00:00.2")], "02:00:00.2")
     assert not sent(msg.Hello, told(state, [AlarmRang()], "02:00:00.3"))
+
+
+def test_a_step_of_one_heartbeat_does_not_look_at_every_worker() -> None:
+    class Counted(dict[str, object]):
+        walks = 0
+
+        def values(self):  # type: ignore[no-untyped-def]
+            Counted.walks += 1
+            return super().values()
+
+    state = leading(workers=["w1", "w2"])
+    told(state, [AlarmRang()], "02:00:06")
+    state.workers = Counted(state.workers)  # type: ignore[assignment]
+    told(state, [beat("w1", 4, "02:00:06.1")], "02:00:06.1")
+    told(state, [beat("w2", 4, "02:00:06.2")], "02:00:06.2")
+    assert Counted.walks == 0
 
 
 def test_the_hello_echoes_the_newest_heartbeat() -> None:
@@ -118,6 +136,23 @@ def test_a_newer_epoch_is_the_end_of_this_leadership_and_nothing_else_is_done() 
 
 
 # ---- what it holds
+
+
+def test_only_who_speaks_to_this_leader_by_its_id_ends_its_leadership() -> None:
+    state = leading(a_job())
+    stranger = FrameArrived(Envelope(EPOCH + 1, "w1", "n1", "somebody", ""), msg.Refused([], EPOCH + 1))
+    effects = told(state, [stranger, beat("w1", 1, "02:00:01")], "02:00:01")
+    assert drops(effects) == ["not_for_us"]
+    assert state.workers["w1:7482"].heard == 1, "what came with it was taken in"
+
+
+def test_an_epoch_out_of_reach_is_not_followed() -> None:
+    state = leading(a_job())
+    effects = told(state, [said("w1", msg.Refused([], 1 << 53), epoch=1 << 53)], "02:00:01")
+    assert drops(effects) == ["epoch"]
+    assert drops(told(state, [said("w1", msg.Refused([], 1 << 53))], "02:00:01")) == ["epoch"]
+    believable = HIGHEST_BELIEVED + EPOCH_LEAP
+    assert told(state, [said("w1", msg.Refused([], believable))], "02:00:01") == [fx.StepDown(believable)]
 
 
 def test_three_heartbeats_with_a_foreign_digest_ask_for_an_inventory() -> None:

@@ -192,13 +192,18 @@ def test_a_takeover_in_between_and_what_its_workers_went_through_stand_in_the_ti
         Event(
             seq=1, time=time(5), type="worker_suspect", worker="w1", epoch=1, detail="no heartbeat for 6.0 s"
         ),
-        Event(seq=2, time=time(30), type="takeover", epoch=2, detail="epoch 2 begins on host-b: 1 open runs"),
+        Event(seq=3, time=time(30), type="leader_gained", epoch=2, detail="host-b leads in epoch 2"),
+        Event(seq=2, time=time(30), type="takeover", epoch=2, detail="epoch 2 begins with 1 open runs"),
     ]
     parts = [Subtask(index=0, item=None, state="succeeded", attempts=[attempt(0)])]
     lines = told(account(parts, leaderships=leaderships, beside=beside))
     assert (time(5), "scheduler north epoch 1", "w1: worker suspect: no heartbeat for 6.0 s") in lines
     assert lines[-2:] == [
-        (time(30), "scheduler 3f0c2b1e epoch 2", "takeover: epoch 2 begins on host-b: 1 open runs"),
+        (
+            time(30),
+            "scheduler 3f0c2b1e epoch 2",
+            "takeover: host-b leads in epoch 2; epoch 2 begins with 1 open runs",
+        ),
         (
             time(60),
             "scheduler 3f0c2b1e epoch 2",

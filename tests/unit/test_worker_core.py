@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedulerd.protocol.codec import Envelope, decode, digest_of, encode
+from schedulerd.protocol.ids import EPOCH_LEAP, HIGHEST_BELIEVED
 from schedulerd.protocol.messages import (
     Accepted,
     Cancel,
@@ -285,6 +286,28 @@ def test_a_newer_epoch_is_remembered_before_anything_else_is_done() -> None:
     assert "b" not in state.attempts
 
 
+def test_a_second_leader_of_one_epoch_is_not_followed_while_the_first_is_heard() -> None:
+    state = led()
+    for clock in (102_000, 104_000, 107_900):
+        assert of(ConnectResults, step(state, [hello(results="tcp://rival")], at(clock))) == []
+        step(state, [hello()], at(clock))
+    assert state.counters["hellos_of_a_rival"] == 3
+    assert state.results == PLACE
+    effects = step(state, [hello(results="tcp://moved")], at(107_900 + 6_000))
+    assert of(ConnectResults, effects) == [ConnectResults("tcp://moved")]
+
+
+def test_an_epoch_out_of_reach_is_neither_remembered_nor_followed() -> None:
+    state = led()
+    for epoch in (1 << 53, HIGHEST_BELIEVED + EPOCH_LEAP + 1):
+        effects = step(state, [hello(epoch, results="tcp://liar"), dispatch("a", epoch=epoch)], at(100_100))
+        assert effects == []
+    assert (state.epoch, state.results) == (5, PLACE)
+    assert state.counters["frames_epoch_out_of_reach"] == 4
+    step(state, [hello(HIGHEST_BELIEVED + EPOCH_LEAP)], at(100_200))
+    assert state.epoch == HIGHEST_BELIEVED + EPOCH_LEAP, "there is always room for the next leader"
+
+
 def test_a_hello_of_a_new_epoch_reconnects_and_gets_the_inventory_and_all_results_again() -> None:
     state = led()
     step(state, [dispatch("a", "b")], at(100_100))
@@ -340,6 +363,49 @@ def test_an_acknowledgement_alone_costs_no_fsync_and_leaves_a_tombstone_for_an_h
     assert "a" in state.tombstones
     step(state, [Tick()], at(EXPIRY + TOMBSTONE_MS + 2_000))
     assert not state.tombstones
+
+
+def test_a_dispatch_replayed_after_its_tombstone_is_forgotten_is_refused_by_its_expiry() -> None:
+    state = led()
+    replay = dispatch("a")
+    step(state, [replay], at(100_100))
+    step(state, [ended("a")], at(100_200))
+    step(state, [frame(ResultAck(["a"]))], at(100_300))
+    assert refusals(step(state, [replay], at(EXPIRY + TOMBSTONE_MS - 1))) == [("a", "tombstone")]
+    step(state, [Tick()], at(EXPIRY + TOMBSTONE_MS + 2_000))
+    assert not state.tombstones
+    effects = step(state, [replay], at(EXPIRY + TOMBSTONE_MS + 2_100))
+    assert refusals(effects) == [("a", "expired")]
+    assert not of(Spawn, effects)
+
+
+def test_a_revocation_of_the_unknown_outlives_a_restart_before_it_was_told() -> None:
+    state, first = boot(identity(), [], at(100_000))
+    records = journaled(
+        first, step(state, [hello()], at(100_000)), step(state, [frame(Revoke(["z"]))], at(100_100))
+    )
+    reborn = Identity(worker="w", nonce="n2", name="web-01", slots=2, labels=(), version="1")
+    state, _ = boot(reborn, records, at(100_200))
+    told = step(state, [hello(epoch=5, nonce="n2")], at(100_300))
+    assert said(Inventory, told)[0].ended == ["z"]
+    orders = [Order("z", 0, EXPIRY, 1)]
+    late = step(state, [frame(Dispatch([spec()], orders), nonce="n2")], at(100_400))
+    assert [(o.attempt, o.state) for o in outcomes(late)] == [("z", "unstarted")]
+    assert not of(Spawn, late)
+
+
+def test_a_dispatch_that_names_an_attempt_twice_starts_it_once() -> None:
+    state = led(slots=4)
+    effects = step(state, [dispatch("a", "a"), dispatch("a")], at(100_100))
+    assert [spawn.order.attempt for spawn in of(Spawn, effects)] == ["a"]
+    assert state.counters["duplicate_dispatches"] == 2
+
+
+def test_a_new_leader_at_the_old_endpoint_gets_a_connection_of_its_own() -> None:
+    state = led()
+    effects = step(state, [hello(epoch=6, results=PLACE)], at(100_100))
+    assert of(ConnectResults, effects) == [ConnectResults(PLACE)]
+    assert not of(ConnectResults, step(state, [hello(epoch=6, results=PLACE)], at(102_100)))
 
 
 def test_tombstones_are_bounded_and_only_expired_ones_give_way() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from schedulerd.errors import SchedulerdError, SettingsError
+from schedulerd.hostkit import failpoint
 from workerd.records import Record
 
 MAGIC = b"wrkjrnl\x01"
@@ -74,6 +75,7 @@ class Journal:
         try:
             self.size = 0
             self._write(file, MAGIC + _frames(records), sync=True)
+            failpoint.at("journal.before_rename")
             fresh.rename(self.path)
             self._sync_directory()
         except OSError as error:
@@ -90,9 +92,12 @@ class Journal:
     def _write(self, file: int, data: bytes, sync: bool) -> None:
         rest = memoryview(data)
         try:
+            failpoint.at("journal.before_write")
+            failpoint.tear("journal.torn", file, data)
             while rest:
                 rest = rest[os.write(file, rest) :]
             if sync:
+                failpoint.at("journal.before_sync")
                 os.fdatasync(file)
         except OSError as error:
             raise JournalError(

@@ -7,21 +7,31 @@ sent again until it is acknowledged. All calls belong to the thread that made th
 import logging
 import os
 import time
+from collections import deque
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit import endpoints
-from schedulerd.protocol.codec import Envelope, Frame, WireError, decode, encode
+from schedulerd.protocol.codec import (
+    LARGEST_TO_LEADER,
+    LARGEST_TO_WORKER,
+    Envelope,
+    Frame,
+    WireError,
+    decode,
+    encode,
+)
 from schedulerd.protocol.messages import Message
 from workerd.complaints import Complaints
 
-_MAX_IN = 4 << 20  # bytes of a frame from a leader; senders cut at 1 MiB
 _MAX_BACK = 64 << 10  # a PUSH socket has nothing to read
 _HWM = 256
 _ASIDE_LINGER_MS = 2_000
 _ASIDE_GAP_SECONDS = 1.0
+_ASIDE_STRANGERS = 4  # endpoints that never led us and are written to in that time: anybody can make them up
+_FORMER = 16  # endpoints of leaders that are remembered
 
 _FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -53,7 +63,7 @@ class Link:
         self._complaints = Complaints(_log)
         self._context = zmq.Context()
         self._pull = self._context.socket(zmq.PULL)
-        _set(self._pull, {zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: _MAX_IN})
+        _set(self._pull, {zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: LARGEST_TO_WORKER})
         try:
             self._pull.bind(listen)
         except zmq.ZMQError as error:
@@ -68,6 +78,9 @@ class Link:
         self._push: zmq.Socket[bytes] | None = None
         self._push_monitor: zmq.Socket[bytes] | None = None
         self._aside: dict[str, float] = {}  # endpoint -> when it was last written to
+        self._former: deque[str] = deque(maxlen=_FORMER)  # endpoints we were connected to
+        # sockets that were written to aside: when to close them, and their monitors
+        self._parting: list[tuple[float, zmq.Socket[bytes], zmq.Socket[bytes]]] = []
         self._poller = zmq.Poller()
         self._poller.register(self._pull, zmq.POLLIN)
         self._poller.register(self._pull_monitor, zmq.POLLIN)
@@ -123,9 +136,12 @@ class Link:
             push.disable_monitor()
             push.close(linger=0)
             self._count("endpoints_refused")
-            self._complaints.about(endpoint, "results endpoint refused", str(error.strerror))
+            detail = f"{_plain(endpoint)}: {error.strerror}"
+            self._complaints.about("a leader", "results endpoint refused", detail)
             return
         self._push, self._push_monitor = push, monitor
+        if endpoint not in self._former:
+            self._former.append(endpoint)
         self._poller.register(monitor, zmq.POLLIN)
 
     def disconnect(self, linger_ms: int) -> None:
@@ -141,8 +157,16 @@ class Link:
     def send(self, envelope: Envelope, message: Message) -> bool:
         """Hand a frame to the connection; False when it was dropped."""
         if self._push is not None and int(self._push.getsockopt(zmq.EVENTS)) & zmq.POLLOUT:
+            frame = encode(envelope, message)
+            if len(frame) > LARGEST_TO_LEADER:
+                self._count("sends_too_large")
+                detail = (
+                    f"{type(message).__name__} of {len(frame)} bytes, it reads at most {LARGEST_TO_LEADER}"
+                )
+                self._complaints.about("leader", "frame not sent", detail)
+                return False
             try:
-                self._push.send(encode(envelope, message), zmq.NOBLOCK)
+                self._push.send(frame, zmq.NOBLOCK)
             except zmq.Again:
                 pass
             else:
@@ -156,22 +180,25 @@ class Link:
         if now - self._aside.get(endpoint, -_ASIDE_GAP_SECONDS) < _ASIDE_GAP_SECONDS:
             return
         self._aside = {key: at for key, at in self._aside.items() if now - at < _ASIDE_GAP_SECONDS}
+        is_stranger = endpoint not in self._former
+        if is_stranger and len(self._aside.keys() - set(self._former)) >= _ASIDE_STRANGERS:
+            self._count("asides_left_out")
+            return
         self._aside[endpoint] = now
-        _log.warning(
-            "deposed leader told so  leader=%s endpoint=%s seen=%d",
-            envelope.receiver,
-            endpoint,
-            envelope.epoch,
+        self._complaints.about(
+            "a stranger" if is_stranger else endpoint,
+            "deposed leader told so",
+            f"leader={_plain(envelope.receiver)} endpoint={_plain(endpoint)} seen={envelope.epoch}",
         )
         push = self._context.socket(zmq.PUSH)
         _set(push, {zmq.SNDHWM: 1, zmq.MAXMSGSIZE: _MAX_BACK})
+        monitor = push.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED)
+        self._parting.append((now + _ASIDE_LINGER_MS / 1000, push, monitor))
         try:
             push.connect(endpoint)
             push.send(encode(envelope, message), zmq.NOBLOCK)
         except zmq.ZMQError as error:  # Again is one: a receiver that has to be waited for goes without
-            self._complaints.about(endpoint, "deposed leader not told", str(error.strerror))
-        finally:
-            push.close(linger=_ASIDE_LINGER_MS)
+            self._complaints.about("a leader", "deposed leader not told", str(error.strerror))
 
     def look_after(self) -> bool:
         """Take in what the sockets' monitors tell; True when the connection to the leader has come up."""
@@ -190,11 +217,30 @@ class Link:
             else:
                 self._count("handshakes_failed")
                 self._complaints.about(peer, "connection to the leader refused", "its handshake failed")
+        if self._parting:
+            self._part(time.monotonic())
         return is_up
+
+    def _part(self, now: float) -> None:
+        """Count what became of sockets written to aside, and close those that have had their time."""
+        for close_at, push, monitor in list(self._parting):
+            for event, _ in _monitored(monitor):
+                is_up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                self._count("aside_connections" if is_up else "handshakes_failed")
+            if now >= close_at:
+                self._parting.remove((close_at, push, monitor))
+                push.disable_monitor()
+                monitor.close(linger=0)
+                push.close(linger=0)
 
     def close(self, linger_ms: int = 0) -> None:
         """Close everything; what was sent gets so long to leave."""
         self.disconnect(linger_ms)
+        for _, push, monitor in self._parting:
+            push.disable_monitor()
+            monitor.close(linger=0)
+            push.close(linger=_ASIDE_LINGER_MS)
+        self._parting.clear()
         self._complaints.flush()
         self._pull.disable_monitor()
         self._pull_monitor.close(linger=0)
@@ -209,12 +255,18 @@ def _set(socket: "zmq.Socket[bytes]", options: dict[int, int]) -> None:
     """The options every socket has, and these."""
     usual = {
         zmq.LINGER: 0,
+        zmq.IPV6: 1,
         zmq.HEARTBEAT_IVL: 2_000,
         zmq.HEARTBEAT_TIMEOUT: 6_000,
         zmq.HEARTBEAT_TTL: 10_000,
     }
     for option, value in (usual | options).items():
         socket.setsockopt(option, value)
+
+
+def _plain(text: str) -> str:
+    """What a peer said, fit for a line of a log."""
+    return text[:80].encode("unicode_escape").decode()
 
 
 def _monitored(monitor: "zmq.Socket[bytes]") -> list[tuple[int, str]]:

@@ -7,6 +7,7 @@ import socket
 import sys
 from typing import NoReturn
 
+from schedulerd.hostkit import failpoint
 from workerd.spawner.helper import Helper
 from workerd.spawner.kernel import become_subreaper
 from workerd.spawner.launch import Launcher
@@ -26,6 +27,7 @@ _IGNORED = (
 
 def main() -> NoReturn:
     """Work until workerd is gone."""
+    failpoint.arm(os.environ)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     try:

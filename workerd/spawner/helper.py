@@ -11,6 +11,7 @@ import socket
 from collections import deque
 from typing import assert_never
 
+from schedulerd.hostkit import failpoint
 from schedulerd.hostkit.clock import boot_ms, utc_ms
 from schedulerd.protocol.messages import Outcome
 from workerd.spawner import wire
@@ -159,6 +160,7 @@ class Helper:
                 return
             started_utc_ms = utc_ms()
             process = self._launcher.start(prepared)
+            failpoint.at("start.after_spawn")
         except LaunchError as error:
             outcome = Outcome(attempt, "failed", error.reason, str(error), finished_utc_ms=utc_ms())
             self._events.append(wire.Ended(outcome))

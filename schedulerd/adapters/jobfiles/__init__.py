@@ -13,7 +13,7 @@ from schedulerd.adapters.jobfiles.layers import merge
 from schedulerd.adapters.jobfiles.readers import Known
 from schedulerd.adapters.jobfiles.reading import SETTINGS, version_of
 from schedulerd.adapters.jobfiles.schema import json_schema
-from schedulerd.adapters.jobfiles.table import Table
+from schedulerd.adapters.jobfiles.table import NO_BOOTS, Table
 from schedulerd.adapters.jobfiles.toml_text import Path as JobPath
 from schedulerd.adapters.jobfiles.values import NAME_RULE
 from schedulerd.adapters.jobfiles.writing import effective_sources, to_document, to_toml
@@ -22,6 +22,7 @@ from schedulerd.model.job import Definition, Origin, Pool
 from schedulerd.protocol.ids import JOB_NAME
 
 __all__ = [
+    "NO_BOOTS",
     "DocumentError",
     "Fault",
     "JobDocument",
@@ -55,10 +56,15 @@ def load(
 
 
 def load_table(
-    directory: Path, defaults: Mapping[str, Any] | None = None, known: Known | None = None
+    directory: Path,
+    defaults: Mapping[str, Any] | None = None,
+    known: Known | None = None,
+    *,
+    has_boots: bool = True,
 ) -> JobTable:
     """The job table of `directory`; `defaults` is [defaults] of the settings. It may be empty.
 
+    Without `has_boots` a job with `@reboot` is a fault: its leader may change hosts.
     Files that are as they were when `known` last saw them are not read again.
     Raises JobFileError with one line for every fault of every file; nothing of a faulty table may be used.
     """
@@ -73,6 +79,8 @@ def load_table(
     table.read_calendars(found)
     table.read(found, table.read_settings(defaults) if defaults else None, known)
     table.check_pools()
+    if not has_boots:
+        table.refuse_boots()
     if table.lines:
         raise JobFileError([f"{line}; the table in force stays" for line in sorted(table.lines)])
     definitions = tuple(table.definitions[name] for name in sorted(table.definitions))

@@ -2,10 +2,11 @@
 
 import os
 import stat
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
+
+import tomli
 
 from schedulerd.adapters.jobfiles.positions import Positions, Statement, dotted
 from schedulerd.adapters.jobfiles.toml_text import printable
@@ -107,19 +108,20 @@ def read_text(found: Found) -> str | Unread:
     if isinstance(content, str):
         return Unread(file=found.file, text=content)
     try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8-sig")
-        text = f"byte 0x{content[error.start]:02x} is not UTF-8, expected a file in UTF-8"
+        problem = f"byte 0x{content[error.start]:02x} is not UTF-8, expected a file in UTF-8"
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        return Unread(file=found.file, text=text, line=line, column=column)
+        return Unread(file=found.file, text=problem, line=line, column=column)
+    return text.replace("\r\n", "\n") if "\r" in text else text
 
 
 def parse_text(text: str, file: str) -> Source | Unread:
     """A text (with "\\n" line ends) as TOML, or why it is none; `file` is how messages name it."""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
         return _syntax_error(str(error), text, file)
     except RecursionError:
         return Unread(
@@ -157,7 +159,7 @@ def _reason(error: OSError, expected: str) -> str:
 
 
 def _syntax_error(message: str, text: str, file: str) -> Unread:
-    """tomllib's sentence, taken apart: `Unclosed array (at line 3, column 8)`."""
+    """The parser's sentence, taken apart: `Unclosed array (at line 3, column 8)`."""
     problem, _, place = message.rpartition(" (at ")
     line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
     words = place.rstrip(")").replace(",", "").split()

@@ -1,7 +1,7 @@
-"""Where in a TOML text its keys and values stand, which `tomllib` does not tell.
+"""Where in a TOML text its keys and values stand, which the parser does not tell.
 
 One cheap pass finds the statements (headers and `key = value`); what is inside a value is looked at only when
-somebody asks for a place in it. The text must be TOML that `tomllib` has accepted, with "\\n" line ends: nothing is
+somebody asks for a place in it. The text must be TOML that the parser has accepted, with "\\n" line ends: nothing is
 validated here.
 """
 
@@ -56,11 +56,15 @@ class Positions:
         self._lines: list[int] = []
         self._places: dict[Path, Statement] = {}
 
-    def line_column(self, offset: int) -> tuple[int, int]:
-        """Line and column of a character, both from 1, columns counted in characters."""
+    def line(self, offset: int) -> int:
+        """Line of a character, from 1."""
         if not self._lines:
             self._lines = [0, *(match.end() for match in re.finditer("\n", self._text))]
-        line = bisect_right(self._lines, offset)
+        return bisect_right(self._lines, offset)
+
+    def line_column(self, offset: int) -> tuple[int, int]:
+        """Line and column of a character, both from 1, columns counted in characters."""
+        line = self.line(offset)
         return line, offset - self._lines[line - 1] + 1
 
     def offset(self, path: Path) -> int:
@@ -135,7 +139,7 @@ def _statements(text: str) -> Iterator[Statement]:
     match_statement = _STATEMENT.match
     while position < size:
         match = match_statement(text, position)
-        if match is None:  # not TOML: the caller has been told so by tomllib
+        if match is None:  # not TOML: the caller has been told so by the parser
             position = _next_line(text, position)
             continue
         position = match.end()

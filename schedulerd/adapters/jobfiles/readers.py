@@ -28,22 +28,32 @@ _decode_request = msgspec.msgpack.Decoder(Request).decode
 log = logging.getLogger(__name__)
 
 
+class Answer:
+    """What stands in one file, and its jobs by name."""
+
+    __slots__ = ("by_name", "found")
+
+    def __init__(self, found: FileJobs) -> None:
+        self.found = found
+        self.by_name = {definition.job.name: definition for definition in found.definitions}
+
+
 class Known:
     """What the newest table's files held, by what they were read from. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._jobs: dict[bytes, FileJobs] = {}
+        self._answers: dict[bytes, Answer] = {}
 
-    def find(self, key: bytes) -> FileJobs | None:
+    def find(self, key: bytes) -> Answer | None:
         """The answer to an equal request."""
-        return self._jobs.get(key)
+        return self._answers.get(key)
 
-    def replace(self, jobs: dict[bytes, FileJobs]) -> None:
+    def replace(self, answers: dict[bytes, Answer]) -> None:
         """Remember these, without faults, instead of what was known."""
-        self._jobs = {key: found for key, found in jobs.items() if not found.lines}
+        self._answers = {key: answer for key, answer in answers.items() if not answer.found.lines}
 
 
-def read_all(requests: Iterable[Request], known: Known | None = None) -> list[FileJobs]:
+def read_all(requests: Iterable[Request], known: Known | None = None) -> list[Answer]:
     """The answer to each request, in order. Only those that `known` does not hold are read."""
     known = Known() if known is None else known
     keys: list[bytes] = []
@@ -59,7 +69,7 @@ def read_all(requests: Iterable[Request], known: Known | None = None) -> list[Fi
     while work.waiting:
         place, frame = work.waiting.popleft()
         work.take(place, read_jobs(_decode_request(frame)))
-    answers = [jobs for jobs in work.found if jobs is not None]
+    answers = [answer for answer in work.found if answer is not None]
     known.replace(dict(zip(keys, answers, strict=True)))
     return answers
 
@@ -68,14 +78,14 @@ class _Work:
     """What is read and what is not. Threads take from it and put into it one item at a time, which needs no lock."""
 
     def __init__(self) -> None:
-        self.found: list[FileJobs | None] = []
+        self.found: list[Answer | None] = []
         self.waiting: deque[tuple[int, bytes]] = deque()
         self._sharing = Sharing()
 
     def take(self, place: int, jobs: FileJobs) -> None:
         """The answer to the request at `place`."""
         self._sharing.share(jobs.definitions)
-        self.found[place] = jobs
+        self.found[place] = Answer(jobs)
 
 
 def _read_by_helpers(work: _Work) -> None:

@@ -178,8 +178,8 @@ class _Reader:
         job: Job | None,
         starts: Mapping[str, int],
     ) -> None:
-        line_column = self._source.positions.line_column
-        first = line_column(starts[""])[0]
+        line_of_offset = self._source.positions.line
+        first = line_of_offset(starts[""])
         if job is None:
             self.faulty[name] = first
             return
@@ -189,7 +189,7 @@ class _Reader:
                 origin=Origin(file=self._source.file, line=first),
                 version=version_of(job),
                 source={".".join(map(str, path)): layer.place(path) for path, layer in given.items()},
-                lines={key: line_column(starts.get(key, starts[""]))[0] - first for key in own},
+                lines={key: line_of_offset(starts.get(key, starts[""])) - first for key in own},
             )
         )
 

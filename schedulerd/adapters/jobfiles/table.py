@@ -27,8 +27,13 @@ from schedulerd.adapters.jobfiles.reading import (
 )
 from schedulerd.adapters.jobfiles.toml_text import Path
 from schedulerd.adapters.jobfiles.values import NAME_RULE
-from schedulerd.model.job import Definition, Origin, Pool
+from schedulerd.model.job import Cron, Definition, Origin, Pool
 from schedulerd.protocol.ids import JOB_NAME
+
+NO_BOOTS = (
+    '"@reboot" goes with a SQLite ledger only: with PostgreSQL any of several hosts may lead, and each boots'
+    " by itself; expected a time of the clock"
+)
 
 
 @dataclass(kw_only=True)
@@ -44,9 +49,7 @@ class Table:
     calendars: dict[str, Parts | None] = field(default_factory=dict)  # None: one that is faulty
     _calendar_places: dict[str, str] = field(default_factory=dict)
     _characters: int = 0
-    _places: dict[str, Origin] = field(
-        default_factory=dict
-    )  # name -> where it is defined, also if it is faulty
+    _faulty: dict[str, Origin] = field(default_factory=dict)  # names of jobs without a definition
 
     def read(self, found: Sequence[Found], settings: Layer | None, known: Known | None = None) -> None:
         """Add the jobs of these files; defaults come before the jobs they are for."""
@@ -54,7 +57,7 @@ class Table:
         self._found.update((file.file, file) for file in found)
         answers = read_all(self._requests(found, settings, readable), known)
         for file, jobs in zip(readable, answers, strict=True):
-            self._add_jobs(file, jobs)
+            self._add_jobs(file, jobs.found, jobs.by_name)
 
     def all_pools(self) -> tuple[Pool, ...]:
         """By name."""
@@ -77,13 +80,20 @@ class Table:
                 if name not in known:
                     near = did_you_mean(name, known) or ","
                     text = f"{shown(name)} is unknown{near} expected a pool that has its [pool.NAME]"
-                    self.lines.append(self._pool_line(definition, name, text))
+                    self.lines.append(self._line(definition, "pools", name, text))
+
+    def refuse_boots(self) -> None:
+        """When all files were read: `@reboot` asks for a leader that stays on its host."""
+        for definition in self.definitions.values():
+            trigger = definition.job.trigger
+            if isinstance(trigger, Cron) and trigger.is_at_boot:
+                self.lines.append(self._line(definition, "schedule", "@reboot", NO_BOOTS))
 
     def read_calendars(self, found: Sequence[Found]) -> None:
         """Add the calendars of these files: jobs of any file may name them, so they come before all jobs."""
         for file in found:
             text = "" if file.is_defaults else read_text(file)
-            if isinstance(text, Unread) or not _MENTIONS.search(text):
+            if isinstance(text, Unread) or "calendar" not in text or not _MENTIONS.search(text):
                 continue
             source = parse_text(text, file.file)
             if isinstance(source, Source) and "calendar" in source.data:
@@ -175,8 +185,8 @@ class Table:
             self.lines.append(line_of(fault, source, ()))
         return True
 
-    def _add_jobs(self, file: Found, jobs: FileJobs) -> None:
-        """Put a file's jobs into the table, unless their names are taken."""
+    def _add_jobs(self, file: Found, jobs: FileJobs, by_name: Mapping[str, Definition]) -> None:
+        """Put a file's jobs, also `by_name`, into the table, unless their names are taken."""
         self.lines.extend(jobs.lines)
         for pool in jobs.pools:
             first_pool = self._pools.setdefault(pool.name, pool)
@@ -186,38 +196,52 @@ class Table:
                     f"pool.{pool.name}: pool {pool.name} stands here and at {place}, expected each name once"
                 )
                 self.lines.append(Line(pool.file, pool.line, pool.column, text))
-        doubles: dict[str, Origin] = {}
-        for definition in jobs.definitions:
-            name, origin = definition.job.name, definition.origin
-            first = self._places.setdefault(name, origin)
-            if first is origin or first == origin:
-                self.definitions[name] = definition
-            else:
-                doubles[name] = first
-        for name, line in jobs.faulty.items():
-            origin = Origin(file=file.file, line=line)
-            first = self._places.setdefault(name, origin)
-            if first != origin:
-                doubles[name] = first
+        faulty = {name: Origin(file=file.file, line=line) for name, line in jobs.faulty.items()}
+        doubles = self._doubles(by_name, faulty) if self._is_any_known(by_name, faulty) else {}
         if doubles:
+            by_name = {name: found for name, found in by_name.items() if name not in doubles}
+            faulty = {name: found for name, found in faulty.items() if name not in doubles}
             self._add_doubles(file, doubles)
+        self.definitions.update(by_name)
+        self._faulty.update(faulty)
 
-    def _pool_line(self, definition: Definition, pool: str, text: str) -> Line:
-        """A fault in the `pools` of a job, which may stand in defaults; the text is read once more, for its place."""
+    def _is_any_known(self, *names: Mapping[str, object]) -> bool:
+        """Whether the table has one of these names; looks at none of them singly, since there may be very many."""
+        return not all(
+            known.keys().isdisjoint(some) for known in (self.definitions, self._faulty) for some in names
+        )
+
+    def _doubles(self, by_name: Mapping[str, Definition], faulty: Mapping[str, Origin]) -> dict[str, Origin]:
+        """Which of these names stand somewhere else already, and where."""
+        doubles: dict[str, Origin] = {}
+        places = {**{name: found.origin for name, found in by_name.items()}, **faulty}
+        for name, origin in places.items():
+            known = self.definitions.get(name)
+            first = self._faulty.get(name) if known is None else known.origin
+            if first is not None and first != origin:
+                doubles[name] = first
+        return doubles
+
+    def _line(self, definition: Definition, key: str, value: str, text: str) -> Line:
+        """A fault in one of a job's lists, which may stand in defaults; the text is read once more, for its place."""
         name = definition.job.name
         prefix: Path = ("job", name)
-        file, place = definition.origin.file, definition.source.get("pools")
+        file, place = definition.origin.file, definition.source.get(key)
         if place is not None:
             text, prefix = f"{text} (for job {name})", ()
             file = place.rpartition(":")[0]
         if place == SETTINGS:
-            return Line(SETTINGS, 0, 0, f"pools: {text}")
+            return Line(SETTINGS, 0, 0, f"{key}: {text}")
         content = read_text(self._found[file])
         source: Source | Unread = content if isinstance(content, Unread) else parse_text(content, file)
         if isinstance(source, Unread):
             return unread_line(source)
         table = source.data["job"][name] if prefix else source.data
-        return line_of(Fault(path=("pools", table["pools"].index(pool)), text=text), source, prefix)
+        found = table[key]
+        if not isinstance(found, list):
+            return line_of(Fault(path=(key,), text=text), source, prefix)
+        words = [word.strip().lower() if key == "schedule" else word for word in found]
+        return line_of(Fault(path=(key, words.index(value)), text=text), source, prefix)
 
     def _add_doubles(self, file: Found, doubles: Mapping[str, Origin]) -> None:
         """Names that another file has too; the text is read once more, for their places."""

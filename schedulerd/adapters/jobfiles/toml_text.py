@@ -1,6 +1,6 @@
 """Offsets inside TOML text: the parts of a dotted key, the end of a value, what a list or inline table holds.
 
-Whatever is read here has been accepted by `tomllib`; nothing is validated, nothing recurses deeper than a path.
+Whatever is read here has been accepted by the parser; nothing is validated, nothing recurses deeper than a path.
 """
 
 import re

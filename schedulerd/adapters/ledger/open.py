@@ -9,26 +9,57 @@ from schedulerd.errors import SettingsError
 
 
 def open_ledger(url: str) -> Ledger:
-    """The writing side; a SQLite file is created or migrated.
+    """The writing side; a SQLite file or the tables of a PostgreSQL database are created or migrated.
 
     Raises SettingsError for a URL that names no ledger, LedgerError when it cannot be opened.
     """
-    return SqliteLedger(_path(url))
+    if is_postgres(url):
+        require_psycopg()
+        from schedulerd.adapters.ledger.postgres import PostgresLedger
+
+        return PostgresLedger(url)
+    return SqliteLedger(sqlite_path(url))
 
 
 def open_reader(url: str) -> LedgerReader:
     """A reading side of its own, for one thread at a time. Raises as `open_ledger`; creates nothing."""
-    return SqliteReader(_path(url))
+    if is_postgres(url):
+        require_psycopg()
+        from schedulerd.adapters.ledger.postgres_reader import PostgresReader
+
+        return PostgresReader(url)
+    return SqliteReader(sqlite_path(url))
 
 
-def _path(url: str) -> Path:
+def is_postgres(url: str) -> bool:
+    """Whether the URL names a PostgreSQL database."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a sqlite:// URL names. Raises SettingsError for any other URL."""
     scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and separator and rest.strip("/"):
         return Path("/" + rest.lstrip("/"))
-    if scheme in ("postgresql", "postgres"):
-        raise SettingsError(
-            f'[ledger] url: "{scheme}" is not supported yet, expected sqlite:///ABSOLUTE/PATH; nothing was opened'
-        )
     raise SettingsError(
-        f'[ledger] url: "{url}" names no ledger, expected sqlite:///ABSOLUTE/PATH; nothing was opened'
+        f'[ledger] url: "{url}" names no ledger, expected sqlite:///ABSOLUTE/PATH or '
+        "postgresql://USER@HOST/DATABASE; nothing was opened"
     )
+
+
+def require_psycopg() -> None:
+    """psycopg is an extra: a host that keeps its ledger in a file does without, hence the imports above."""
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(
+            f"[ledger] url: a PostgreSQL ledger needs psycopg ({error}); install schedulerd[postgres]"
+        ) from error
+
+
+def require_nobody_leads(url: str) -> None:
+    """Raise LedgerError when a leader is connected for this PostgreSQL ledger at the moment."""
+    require_psycopg()
+    from schedulerd.adapters.ledger.postgres_whole import require_nobody_leads as require
+
+    require(url)

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from schedulerd.adapters.ledger.batch import Batch, Numbers
+from schedulerd.adapters.ledger.load import gather_input, load
+from schedulerd.adapters.ledger.records import write_records
 from schedulerd.adapters.ledger.rows import micros
-from schedulerd.adapters.ledger.sqlite_batch import Batch, Numbers
-from schedulerd.adapters.ledger.sqlite_file import open_writer, translated
-from schedulerd.adapters.ledger.sqlite_load import gather_input, load
-from schedulerd.adapters.ledger.sqlite_records import write_records
-from schedulerd.adapters.ledger.sqlite_upkeep import Upkeep
+from schedulerd.adapters.ledger.sqlite_file import open_writer, tidy, translated
+from schedulerd.adapters.ledger.upkeep import Upkeep
 from schedulerd.core.effects import Noted, Record
 from schedulerd.errors import LedgerError, StaleEpoch
+from schedulerd.hostkit import failpoint
 from schedulerd.model.run import OpenWork
 
 
@@ -78,7 +79,7 @@ class SqliteLedger:
             is_more = self._upkeep.sweep(now)
         self._numbers.definitions.clear()
         with translated(self._path, "housekeeping"):
-            self._upkeep.tidy()
+            tidy(self._connection)
         return is_more
 
     def close(self) -> None:
@@ -102,7 +103,9 @@ class SqliteLedger:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                failpoint.at("ledger.before_commit")
                 self._connection.execute("COMMIT")
+                failpoint.at("ledger.after_commit")
             except BaseException:
                 self._roll_back()
                 raise

@@ -4,9 +4,9 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 
+from schedulerd.adapters.ledger.migrations import newest_version, scripts, statements
 from schedulerd.errors import LedgerContentError, LedgerError, SchedulerdError
 
 APPLICATION_ID = 0x53434844  # "SCHD"
@@ -31,7 +31,7 @@ def translated(path: Path, doing: str) -> Iterator[None]:
         raise
     except _CONTENT_ERRORS as error:
         raise LedgerContentError(f"{path}: {doing}: refused: {error}; nothing was written") from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:  # OSError: a failpoint's
         raise LedgerError(f"{path}: {doing}: {error}") from error
 
 
@@ -43,7 +43,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """
     if not path.parent.is_dir():
         raise LedgerError(f"{path}: there is no directory {path.parent}; create it, the ledger is not opened")
-    _create(path)
+    create(path)
     connection = _connect(path, f"file:{_quoted(path)}?mode=rw")
     try:
         with translated(path, "opening the ledger"):
@@ -72,12 +72,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def newest_version() -> int:
-    """The schema version that this program writes."""
-    return max(_migrations())
+def tidy(connection: sqlite3.Connection) -> None:
+    """Statistics and a checkpoint that waits for nobody; outside any transaction."""
+    connection.execute("PRAGMA analysis_limit = 400")
+    connection.execute("PRAGMA optimize")
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
-def _create(path: Path) -> None:
+def create(path: Path) -> None:
     """Make an empty file that others cannot read, since output may be private; SQLite's own files follow its mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640))
@@ -163,25 +165,16 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
 
 
-def _migrations() -> dict[int, str]:
-    """Number -> SQL text, from files named `0001_what.sql`."""
-    scripts = {}
-    for entry in (files("schedulerd.adapters.ledger") / "migrations").iterdir():
-        if entry.name.endswith(".sql"):
-            scripts[int(entry.name[:4])] = entry.read_text("utf-8")
-    return dict(sorted(scripts.items()))
-
-
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date, each migration in a transaction of its own."""
-    for number, script in _migrations().items():
+    for number, script in scripts().items():
         connection.execute("BEGIN IMMEDIATE")
         try:
             # read inside the transaction: another opener may have been first
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version < number:
                 with translated(path, f"migration {number}"):
-                    for statement in _statements(script):
+                    for statement in statements(script):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version = {number}")
@@ -190,15 +183,3 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The script's statements one by one; `executescript` would commit the transaction around it."""
-    pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            yield pending
-            pending = ""
-    if pending.strip():
-        raise LedgerError(f"a migration ends in the middle of a statement: {pending.strip()[:80]!r}")

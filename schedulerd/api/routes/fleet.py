@@ -1,15 +1,16 @@
-"""Workers, slots, the cluster: reading what is neither job nor run."""
+"""Workers, slots, the cluster: what is neither job nor run."""
 
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from schedulerd.api.context import Ctx, as_json, no_job
+from schedulerd.api.context import Caller, Ctx, as_json, no_job
 from schedulerd.api.routes.jobs import Cursor, Limit
-from schedulerd.api.views.fleet import cluster_view, worker_view
+from schedulerd.api.views.fleet import cluster_view, leader_view, worker_view
 from schedulerd.core import requests as rq
-from schedulerd.protocol.api_answers import Cluster, SlotList, WorkerList
+from schedulerd.errors import LedgerError
+from schedulerd.protocol.api_answers import Cluster, SlotList, StepDownAnswer, WorkerList
 
 router = APIRouter(prefix="/v1", tags=["fleet"])
 
@@ -40,4 +41,20 @@ def show_cluster(ctx: Ctx) -> Response:
     """The scheduler that answers and the work in its hands."""
     status = ctx.door.status()
     view = cast(rq.ClusterView, ctx.ask(rq.DescribeCluster())) if status.is_leading else None
-    return as_json(cluster_view(status, view))
+    jobs = 0
+    if view is None:
+        try:
+            with ctx.readers.reader() as reader:
+                jobs = len(reader.job_names())
+        except LedgerError:
+            pass  # there is none yet, or it cannot be read now: who leads is still worth telling
+    return as_json(cluster_view(status, view, jobs))
+
+
+@router.post("/cluster/step-down", response_model=StepDownAnswer)
+def step_down(ctx: Ctx, by: Caller) -> Response:
+    """Have the leader let another lead; answered once somebody leads again, within seconds."""
+    before = ctx.door.status()
+    after = ctx.door.step_down(by)
+    leader = None if after.leader is None else leader_view(after.leader)
+    return as_json(StepDownAnswer(handed_over=leader is not None and leader.id != before.id, leader=leader))

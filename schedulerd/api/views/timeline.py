@@ -30,6 +30,7 @@ SHOWN_OF_ONE = 8  # attempts of one subtask
 SHOWN_EVENTS = 10  # events of one type that are about no attempt shown
 SHOWN_WORKERS = 8
 
+_OF_TAKEOVERS = ("leader_gained", "takeover")
 _ASSIGNED, _STARTED, _ENDED, _EVENT, _ROUND = range(5)
 
 
@@ -148,20 +149,20 @@ def _attempt(
 
 
 def _leaders(account: RunAccount, names: Names) -> list[Line]:
-    """Takeovers while the run was open, and why a leader before was fenced: the one that recorded it is none."""
+    """Takeovers while the run was open: the leadership that recorded it is none."""
     lines: list[Line] = []
     for one in account.leaderships[1:]:
         told = {event.type: event.detail for event in account.beside if event.epoch == one.epoch}
         at, source = instant(one.since), names.scheduler(one.epoch)
-        if "fenced" in told:
-            lines.append(Line(at=at, source=source, text=f"fenced: {told['fenced']}"))
-        text = told.get("takeover") or f"epoch {one.epoch} begins"
+        known = [told[kind] for kind in _OF_TAKEOVERS if kind in told]
+        text = "; ".join(known) or f"epoch {one.epoch} begins"
         lines.append(Line(at=at, source=source, text=f"takeover: {text}"))
     return lines
 
 
 def _beside(account: RunAccount) -> list[Event]:
-    return [event for event in account.beside if event.type not in ("takeover", "fenced")]
+    """What no line of a takeover says; the leadership that recorded the run may have begun just then."""
+    return [event for event in account.beside if event.type not in _OF_TAKEOVERS]
 
 
 def _events(events: Iterable[Event], is_more: bool, names: Names) -> list[Line]:

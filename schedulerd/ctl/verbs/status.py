@@ -34,21 +34,28 @@ def status_verb(session: Session, job: str | None) -> None:
 
 
 def _show_cluster(session: Session, cluster: dict[str, Any]) -> None:
+    leader = cluster["leader"]
     role = "leading" if cluster["is_leading"] else "not leading"
+    if leader and not cluster["is_leading"]:
+        role = f"standby of {printable(leader['name'])}"
     ready = "ready" if cluster["ready"] else "not ready"
     click.echo(f"schedulerd {cluster['version']}  {role}, {ready}, epoch {cluster['epoch']}")
     for reason in cluster["reasons"]:
         click.echo(f"  {printable(reason)}")
     since = times.ago(cluster["started_at"], session.now())
-    _facts(
-        [
-            ("since", f"{times.shown(cluster['started_at'], session.zone)} ({since})"),
-            ("jobs", str(cluster["jobs"])),
+    facts = [
+        ("since", f"{times.shown(cluster['started_at'], session.zone)} ({since})"),
+        ("jobs", str(cluster["jobs"])),
+    ]
+    if cluster["is_leading"]:
+        facts += [
             ("running", f"{cluster['open_runs']} runs, {cluster['open_attempts']} attempts"),
             ("waiting", f"{cluster['pending_subtasks']} subtasks"),
             ("workers", f"{cluster['workers_ready']} ready"),
         ]
-    )
+    elif leader:
+        facts.append(("leader", printable(f"{leader['name']}  {leader['url'] or ''}".rstrip())))
+    _facts(facts)
     failing = [job["name"] for job in session.client.items("/v1/jobs", 11, failing=True)]
     if failing:
         more = " and more" if len(failing) > 10 else ""

@@ -1,0 +1,142 @@
+"""Writing subtasks and attempts: hot rows, a few microseconds each. Leaves how attempts end to outcomes.py.
+
+Every function first writes as if all rows were new and in the state they should be in, counts what that changed, and
+looks closer only when the count is not the expected one.
+"""
+
+from typing import Any
+
+from schedulerd.adapters.ledger.batch import (
+    FAILED,
+    IS_RUNNING,
+    IS_SPLIT,
+    RUNNING,
+    SUCCEEDED,
+    TOTAL,
+    Batch,
+    Key,
+)
+from schedulerd.adapters.ledger.rows import micros
+from schedulerd.core.effects import (
+    RecordAttempts,
+    RecordSubtasks,
+    RecordSubtaskStates,
+)
+from schedulerd.errors import LedgerContentError
+from schedulerd.model.run import SubtaskState
+
+_SUBTASK = """
+INSERT INTO subtasks (run, idx, state, item, pinned) VALUES (?, ?, 'pending', ?, ?) ON CONFLICT DO NOTHING
+"""
+_ATTEMPT = """
+INSERT INTO attempts (run, subtask, number, boot, epoch, fence, assigned_at)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_SUBTASK_RUNS = "UPDATE subtasks SET state = 'running' WHERE run = ? AND idx = ? AND state = 'pending'"
+_SUBTASK_STATE = "UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND idx = ? AND state = 'running'"
+_SUBTASK_STATE_ANY = "UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND idx = ?"
+
+
+def record_subtasks(batch: Batch, record: RecordSubtasks) -> None:
+    """New subtasks, pending."""
+    run, is_open = batch.run(record.run)
+    subtasks = record.subtasks
+    written = batch.write(_SUBTASK, [(run, index, item, pinned) for index, item, pinned in subtasks])
+    if not is_open:
+        if written:
+            raise LedgerContentError(f'run "{record.run}" is final: it takes no more subtasks')
+        return
+    delta = batch.delta(run)
+    if written == len(subtasks):
+        delta[TOTAL] += sum(1 for index, _, _ in subtasks if index >= 0)
+    else:
+        batch.recounts[run] = None
+    if record.is_split:
+        delta[IS_SPLIT] = 1
+
+
+def record_attempts(batch: Batch, record: RecordAttempts) -> None:
+    """New attempts, assigned; their subtasks and runs become running if they were pending."""
+    rows: list[tuple[Any, ...]] = []
+    late: list[tuple[Any, ...]] = []
+    opened: list[tuple[str, Key]] = []
+    subtasks = []
+    ordinary: dict[int, int] = {}  # run -> how many ordinary subtasks of it
+    fence = batch.highest_fence
+    name = ""
+    number, is_open = 0, True
+    for attempt in record.attempts:
+        if attempt.run is not name:
+            name = attempt.run
+            number, is_open = batch.run(name)
+            if is_open:
+                ordinary.setdefault(number, 0)
+        index = attempt.subtask
+        row = (
+            number,
+            index,
+            attempt.number,
+            batch.boot(attempt.worker, attempt.nonce, attempt.worker_name),
+            attempt.epoch,
+            attempt.fence,
+            micros(attempt.assigned_at),
+        )
+        if attempt.fence > fence:
+            fence = attempt.fence
+        if is_open:
+            rows.append(row)
+            opened.append((attempt.id, (number, index, attempt.number)))
+            subtasks.append((number, index))
+            if index >= 0:
+                ordinary[number] += 1
+        else:
+            late.append(row)
+    batch.highest_fence = fence
+    if batch.write(_ATTEMPT, rows) == len(rows):
+        batch.numbers.open_attempts.update(opened)
+    if late and batch.write(_ATTEMPT, late):
+        raise LedgerContentError("a run that is final takes no more attempts; the batch is not written")
+    all_counted = batch.write(_SUBTASK_RUNS, subtasks) == len(subtasks)
+    for run, count in ordinary.items():
+        delta = batch.delta(run)
+        delta[IS_RUNNING] = 1
+        if all_counted:
+            delta[RUNNING] += count
+        else:
+            batch.recounts[run] = None
+    if not all_counted:
+        _require_subtasks(batch, subtasks)
+
+
+def _require_subtasks(batch: Batch, subtasks: list[tuple[int, int]]) -> None:
+    for key in subtasks:
+        if (
+            batch.connection.execute("SELECT 1 FROM subtasks WHERE run = ? AND idx = ?", key).fetchone()
+            is None
+        ):
+            raise LedgerContentError(
+                f"subtask {key[1]} of an attempt is not in the ledger (run number {key[0]})"
+            )
+
+
+def record_subtask_states(batch: Batch, record: RecordSubtaskStates) -> None:
+    """New states of subtasks of an open run; a final run keeps its own."""
+    run, is_open = batch.run(record.run)
+    if not is_open:
+        return
+    rows = [(state.value, reason, run, index) for index, state, reason in record.states]
+    if batch.write(_SUBTASK_STATE, rows) != len(rows):
+        # some were not running (cancelled while pending, settled by a late result): any state gives way, counted anew
+        if batch.write(_SUBTASK_STATE_ANY, rows) != len(rows):
+            _require_subtasks(batch, [(run, index) for index, _, _ in record.states])
+        batch.recounts[run] = None
+        return
+    delta = batch.delta(run)
+    for index, state, _ in record.states:
+        if index < 0 or state is SubtaskState.RUNNING:
+            continue
+        delta[RUNNING] -= 1
+        if state is SubtaskState.SUCCEEDED:
+            delta[SUCCEEDED] += 1
+        elif state is not SubtaskState.PENDING:
+            delta[FAILED] += 1

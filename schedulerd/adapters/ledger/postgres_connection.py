@@ -1,0 +1,128 @@
+"""One connection to PostgreSQL that takes the ledger's shared SQL and can be made anew. Knows nothing of leadership."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from schedulerd.adapters.ledger import postgres_sql
+from schedulerd.adapters.ledger.connection import Rows
+from schedulerd.adapters.ledger.postgres_server import Server
+from schedulerd.errors import LedgerError
+
+_AT_ONCE = 5000  # rows in one statement over arrays
+
+_COLUMNS = """
+SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = current_schema()
+"""
+
+
+class PostgresConnection:
+    """`Connection` to a server; after a loss `connect` makes it anew under the same object."""
+
+    def __init__(self, server: Server, application: str, settings: Mapping[str, str], **more: Any) -> None:
+        """Connect. Raises LedgerError or SettingsError."""
+        self.server = server
+        self._application = application
+        self._settings = settings
+        self._more = more
+        self._inner: psycopg.Connection | None = None
+        self._texts: dict[str, str] = {}
+        self._bulks: dict[str, str | None] = {}
+        self._types: dict[tuple[str, str], str] = {}
+        self.connect()
+
+    def connect(self) -> None:
+        """Leave the old connection and make a new one. Raises LedgerError or SettingsError."""
+        self.close()
+        self._inner = self.server.connect(self._application, self._settings, **self._more)
+
+    def close(self) -> None:
+        """Let go of the connection; closing a lost or closed one is no error."""
+        if self._inner is not None:
+            self._inner.close()
+            self._inner = None
+
+    @property
+    def is_lost(self) -> bool:
+        """There is no connection, or nothing can be asked over it any more."""
+        return self._inner is None or self._inner.closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """A transaction is open, be it a failed one."""
+        return (
+            self._inner is not None
+            and not self._inner.closed
+            and self._inner.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+        )
+
+    def execute(self, statement: str, values: Sequence[Any] = (), /) -> Rows:
+        """See `Connection`."""
+        text = self._texts.get(statement)
+        if text is None:
+            text = self._texts[statement] = postgres_sql.text(statement)
+        return self._open().execute(text, values or None, binary=True)
+
+    def executemany(self, statement: str, rows: Sequence[tuple[Any, ...]], /) -> Rows:
+        """See `Connection`."""
+        bulk = self._bulk(statement)
+        if bulk is not None:
+            return self._insert(bulk, rows)
+        cursor = self._open().cursor()
+        cursor.executemany(postgres_sql.text(statement), rows)
+        return cursor
+
+    def script(self, statement: str) -> None:
+        """Run a statement as it stands, without values."""
+        self._open().execute(statement)
+        self._bulks.clear()
+        self._types.clear()
+
+    def commit(self) -> None:
+        """COMMIT. Raises LedgerError when the server says that it rolled back instead."""
+        status = self._open().execute("COMMIT").statusmessage
+        if status != "COMMIT":
+            raise LedgerError(f"{self.server.shown}: COMMIT was answered by {status}; nothing was written")
+
+    def roll_back(self) -> None:
+        """End a transaction, if one is open and the connection stands."""
+        if self.in_transaction:
+            self._open().execute("ROLLBACK")
+
+    def _open(self) -> psycopg.Connection:
+        if self._inner is None:
+            raise LedgerError(f"{self.server.shown}: is not connected; nothing was done")
+        return self._inner
+
+    def _bulk(self, statement: str) -> str | None:
+        if statement not in self._bulks:
+            if not self._types:
+                found = self._open().execute(_COLUMNS).fetchall()
+                self._types = {(table, column): kind for table, column, kind in found}
+            self._bulks[statement] = postgres_sql.bulk(statement, self._types)
+        return self._bulks[statement]
+
+    def _insert(self, bulk: str, rows: Sequence[tuple[Any, ...]]) -> Rows:
+        inserted = 0
+        for first in range(0, len(rows), _AT_ONCE):
+            columns = [list(column) for column in zip(*rows[first : first + _AT_ONCE], strict=True)]
+            inserted += self._open().execute(bulk, columns, binary=True).rowcount
+        return _Inserted(inserted)
+
+
+class _Inserted:
+    """The outcome of several statements over arrays: a count and no rows."""
+
+    def __init__(self, rowcount: int) -> None:
+        self.rowcount = rowcount
+
+    def fetchone(self) -> None:
+        """Nothing."""
+
+    def fetchall(self) -> list[Any]:
+        """Nothing."""
+        return []
+
+    def __iter__(self) -> Any:
+        return iter(())

@@ -1,0 +1,154 @@
+"""Writing runs and slots: who fills a fire time, ranges of skips, the end of a run."""
+
+import msgspec
+
+from schedulerd.adapters.ledger.batch import Batch
+from schedulerd.adapters.ledger.rows import micros, micros_or_none, text
+from schedulerd.core.effects import CloseRun, RecordCancel, RecordRuns, RecordSkips
+from schedulerd.errors import LedgerContentError
+from schedulerd.model.run import NewRun, Skip
+
+_encode = msgspec.json.Encoder().encode
+
+_RUN = """
+INSERT INTO runs (n, id, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent, epoch,
+    state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending') ON CONFLICT DO NOTHING
+"""
+# Slots of a job never overlap, so only the newest one that begins at or before ?2 can cover it.
+_RUN_SLOT = """
+INSERT INTO slots (job, first, last, count, run) SELECT ?1, ?2, ?2, 1, ?3 WHERE NOT EXISTS (
+    SELECT 1 FROM (SELECT last FROM slots WHERE job = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1) AS newest
+    WHERE last >= ?2)
+"""
+_NEWEST_SLOT = """
+SELECT first, last, run, reason, version, is_apart FROM slots WHERE job = ? AND first <= ? ORDER BY first DESC LIMIT 1
+"""
+_SKIP_SLOT = (
+    "INSERT INTO slots (job, first, last, count, reason, version, is_apart) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_CLOSE = """
+UPDATE runs SET state = ?, reason = ?, started_at = coalesce(?, started_at), finished_at = ?
+WHERE n = ? AND finished_at IS NULL
+"""
+
+
+def record_runs(batch: Batch, record: RecordRuns) -> None:
+    """New runs and the slots they fill. Raises LedgerContentError for a slot that something else fills already."""
+    numbers = batch.numbers
+    first = numbers.next_run
+    numbers.next_run += len(record.runs)
+    rows = []
+    for number, run in enumerate(record.runs, first):
+        batch.require_definition(run.job, run.version)
+        rows.append((number, *_run_row(run), batch.epoch))
+    written = batch.write(_RUN, rows)
+    numbered = list(enumerate(record.runs, first))
+    if written != len(rows):
+        numbered = [(number, run) for number, run in numbered if batch.run(run.id)[0] == number]
+    for number, run in numbered:
+        numbers.runs[run.id] = number
+    slots = [(run.job, micros(run.fire_time), number) for number, run in numbered if run.has_slot]
+    if batch.write(_RUN_SLOT, slots) != len(slots):
+        raise _taken_slot(batch, slots)
+
+
+def _run_row(run: NewRun) -> tuple[object, ...]:
+    return (
+        run.id,
+        run.job,
+        run.version,
+        run.cause.value,
+        micros(run.fire_time),
+        int(run.has_slot),
+        micros(run.created_at),
+        run.nominal,
+        _encode(run.env).decode() if run.env else None,
+        run.by,
+        run.parent,
+    )
+
+
+def _taken_slot(batch: Batch, slots: list[tuple[str, int, int]]) -> LedgerContentError:
+    """The error that names the first slot that its run could not fill."""
+    for job, fire_time, number in slots:
+        found = batch.connection.execute(_NEWEST_SLOT, (job, fire_time)).fetchone()
+        if found is not None and found[2] != number:
+            return _overlap(batch, job, fire_time, found[2], found[3])
+    return LedgerContentError("two runs of one batch fill the same slot")
+
+
+def _overlap(batch: Batch, job: str, fire_time: int, run: int | None, reason: str) -> LedgerContentError:
+    if run is None:
+        what = f"skipped already ({reason})"
+    else:
+        found = batch.connection.execute("SELECT id FROM runs WHERE n = ?", (run,)).fetchone()
+        what = f"filled already by run {found[0] if found else run}"
+    return LedgerContentError(f'slot of job "{job}" at {text(fire_time)} is {what}; expected a free one')
+
+
+def record_skips(batch: Batch, record: RecordSkips) -> None:
+    """Ranges of fire times without a run; one that goes on where the job's newest range ends lengthens it.
+
+    A range that is recorded already is left alone. Raises LedgerContentError for one that overlaps anything else.
+    """
+    for skip in record.skips:
+        _record_skip(batch, skip, micros(skip.first), micros(skip.last))
+
+
+def _record_skip(batch: Batch, skip: Skip, first: int, last: int) -> None:
+    batch.require_definition(skip.job, skip.version)
+    row = (skip.job, first, last, skip.count, skip.reason.value, skip.version, int(skip.is_apart))
+    before = batch.connection.execute(_NEWEST_SLOT, (skip.job, last)).fetchone()
+    if before is None:
+        batch.connection.execute(_SKIP_SLOT, row)
+        return
+    old_first, old_last, run, reason, version, is_apart = before
+    is_alike = run is None and (reason, version) == row[4:6]
+    if old_last >= first:
+        if is_alike and old_first <= first and old_last >= last:
+            return
+        raise _overlap(batch, skip.job, max(first, old_first), run, reason)
+    if is_alike and not is_apart and not skip.is_apart and _is_counted_since(batch, skip.job, old_first):
+        batch.connection.execute(
+            "UPDATE slots SET last = ?, count = count + ? WHERE job = ? AND first = ?",
+            (last, skip.count, skip.job, old_first),
+        )
+    else:
+        batch.connection.execute(_SKIP_SLOT, row)
+
+
+def _is_counted_since(batch: Batch, job: str, first: int) -> bool:
+    """True when one version of the job has been in force ever since `first`, so that no fire time lies between."""
+    row = batch.connection.execute("SELECT counted_from FROM jobs WHERE name = ?", (job,)).fetchone()
+    return row is not None and bool(row[0] < first)
+
+
+def record_cancel(batch: Batch, record: RecordCancel) -> None:
+    """Keep who asked for the end of an open run, and why; the first one stays."""
+    batch.connection.execute(
+        "UPDATE runs SET cancelled_by = ?, cancel_reason = nullif(?, 'operator')"
+        " WHERE id = ? AND finished_at IS NULL AND cancelled_by IS NULL",
+        (record.by, record.reason, record.run),
+    )
+
+
+def close_run(batch: Batch, record: CloseRun) -> None:
+    """The end of a run; one that is final already keeps its end."""
+    number, is_open = batch.run(record.run)
+    if not is_open:
+        return
+    batch.connection.execute(
+        _CLOSE,
+        (
+            record.state.value,
+            record.reason,
+            micros_or_none(record.started_at),
+            micros(record.finished_at),
+            number,
+        ),
+    )
+    if record.result:
+        batch.connection.execute(
+            "INSERT INTO results (run, result) VALUES (?, ?) ON CONFLICT DO NOTHING", (number, record.result)
+        )
+    batch.numbers.runs.pop(record.run, None)

@@ -1,0 +1,48 @@
+"""[election]: how the one scheduler that acts is found, as settings; refuses terms that do not fit together."""
+
+from msgspec import Struct
+
+from schedulerd.hostkit.settings_source import Source
+from schedulerd.protocol.timing import ElectionTerms
+
+_MOST = 86_400.0  # seconds; Consul takes no longer TTL
+_MOST_DELAY = 60.0  # seconds; Consul's own limit
+
+# (smaller, larger, why): each smaller one has to stay below its larger one
+_ORDER = (
+    ("renew", "lease", "a lease that is not renewed in time would end every leadership"),
+    ("lease", "ttl", "a leader has to stop before Consul may give its lock to another"),
+)
+
+
+class ElectionSettings(Struct, frozen=True, kw_only=True):
+    """[election]."""
+
+    kind: str  # "file" | "consul"
+    terms: ElectionTerms  # of kind "consul"
+
+
+def read_election(source: Source, ledger_url: str) -> ElectionSettings:
+    """The [election] table, terms with their unit (`ttl_seconds`); terms that do not fit are faults."""
+    usual_kind = "file" if ledger_url.startswith("sqlite:") else "consul"
+    kind = source.choice("election", "kind", usual_kind, "file", "consul")
+    usual = ElectionTerms()
+    values = {
+        name: source.seconds(
+            "election",
+            f"{name}_seconds",
+            getattr(usual, name),
+            _MOST_DELAY if name == "lock_delay" else _MOST,
+        )
+        for name in ElectionTerms.__struct_fields__
+    }
+    for smaller, larger, why in _ORDER:
+        if values[smaller] >= values[larger]:
+            key = smaller if source.is_set("election", f"{smaller}_seconds") else larger
+            source.fault(
+                "election",
+                f"{key}_seconds",
+                f"{smaller}_seconds ({values[smaller]:g}) has to be below {larger}_seconds "
+                f"({values[larger]:g}): {why}",
+            )
+    return ElectionSettings(kind=kind, terms=ElectionTerms(**values))

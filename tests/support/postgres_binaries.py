@@ -1,0 +1,101 @@
+"""Finds PostgreSQL's server programs for the tests, or fetches them. Standard library only; starts no server.
+
+In this order: the machine's own (PATH, Debian's /usr/lib/postgresql, newest first); what an earlier run left in
+.cache/postgresql; the machine's own Debian package, fetched with apt and without root. As a program it prints the
+directory, or one line of what to do.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support import apt_fetch
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "postgresql"
+DEBIAN = Path("usr/lib/postgresql")
+LEAST = 13
+PROGRAMS = ("postgres", "initdb", "pg_ctl")
+# Debian's release -> the version it carries
+VERSIONS = {"bullseye": 13, "bookworm": 15, "trixie": 17, "jammy": 14, "noble": 16}
+
+
+class NoPostgres(Exception):
+    """There is no PostgreSQL server and none could be had; the text is one line that says how to install one."""
+
+
+def postgres_binaries() -> Path:
+    """A directory with postgres, initdb and pg_ctl, 13 or newer. Raises NoPostgres."""
+    for candidate in machines_own(Path("/"), shutil.which("initdb")):
+        if is_new_enough(candidate):
+            return candidate
+    return cached_or_fetched(CACHE)
+
+
+def cached_or_fetched(cache: Path) -> Path:
+    """As `postgres_binaries`, without looking at what the machine has installed."""
+    for candidate in machines_own(cache, None):
+        if is_new_enough(candidate):
+            return candidate
+    tried = "what was fetched does not run here"
+    _, codename = apt_fetch.system()
+    if codename in VERSIONS:
+        try:
+            apt_fetch.fetch(f"postgresql-{VERSIONS[codename]}", cache)
+        except apt_fetch.FetchError as error:
+            tried = f"apt: {error}"
+    else:
+        tried = f"apt: the package's name in {codename or 'this system'} is not known"
+    for candidate in machines_own(cache, None):
+        if is_new_enough(candidate):
+            return candidate
+    raise NoPostgres(
+        f"the tests need a PostgreSQL server, {LEAST} or newer: apt install postgresql, or put initdb and postgres on "
+        f"PATH (tried {tried})"
+    )
+
+
+def machines_own(root: Path, on_path: str | None) -> Iterator[Path]:
+    """Directories that may hold the programs: that of `on_path`, then Debian's below `root`, newest first."""
+    if on_path is not None:
+        yield Path(on_path).resolve().parent
+    found = [path for path in (root / DEBIAN).glob("*/bin") if path.parent.name.isdigit()]
+    yield from sorted(found, key=lambda path: int(path.parent.name), reverse=True)
+
+
+def is_new_enough(directory: Path) -> bool:
+    """Whether the programs are there, run, and are of a version that the ledger takes."""
+    if not all((directory / program).exists() for program in PROGRAMS):
+        return False
+    try:
+        done = subprocess.run(
+            [directory / "postgres", "--version"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    version = re.search(r"PostgreSQL\) (\d+)", done.stdout)
+    return version is not None and int(version[1]) >= LEAST
+
+
+def main() -> int:
+    """Print where the programs are; exit 1 with one line when there are none."""
+    try:
+        print(postgres_binaries())
+    except NoPostgres as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
