@@ -50,6 +50,8 @@ class ServiceDoor:
 
     def ask(self, request: rq.Request, timeout: float) -> object:
         """See api/door.py."""
+        if not self._loop.is_alive:
+            raise CommandError("unavailable", "schedulerd is stopping")
         if not self._loop.is_leading and self._election.kind != "file":
             raise CommandError("unavailable", who_leads(self._election))
         if isinstance(request, rq.PutJob):

@@ -213,6 +213,7 @@ class Loop:
 
     def _reload(self) -> list[Event]:
         notify.reloading()
+        self._tell_counts()
         told: list[Event] = []
         try:
             settings = self._reread() if self._reread is not None else self._settings
@@ -265,10 +266,13 @@ class Loop:
                 case SetAlarm():
                     pass  # the state keeps it
 
-    def _say_goodbye(self) -> None:
+    def _tell_counts(self) -> None:
         counters = {**self._link.counters, **self._state.counters}
         counts = " ".join(f"{name}={number}" for name, number in sorted(counters.items()))
         _log.info("counted since the start  %s", counts)
+
+    def _say_goodbye(self) -> None:
+        self._tell_counts()
         if self._exit_reason:
             _log.info("worker ends  reason=%s", self._exit_reason)
         else:

@@ -6,6 +6,7 @@
 import re
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -16,7 +17,7 @@ import zmq
 from support.bent_frames import Bender
 from support.consul_agent import ConsulAgent
 from support.fleet import Fleet, lines
-from support.flood import BROKEN, Watched, flood, raw_connections
+from support.flood import BROKEN, Host, Watched, flood, raw_connections
 from support.waiting import wait_until
 
 from schedulerd.protocol.codec import Envelope, encode
@@ -24,18 +25,41 @@ from schedulerd.protocol.messages import Hello, Message, Refused
 
 GROWTH_MB = 64.0  # what a flood of small frames may add to a daemon, however many they are
 LARGE_GROWTH_MB = 400.0  # what frames of the largest size may add for a while
-LATE_SECONDS = 10.0  # from a fire time to its process; what is later counts as missed
+LATE_SECONDS = 6.0  # from a fire time to its process, while two cores are busy with a flood
+HOPS = (
+    5  # processes that must have their turn in between; on a starved machine each waits as long as any other
+)
+
+
+HOST = Host()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _host() -> Iterator[None]:
+    with HOST:
+        yield
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, consul: ConsulAgent, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    name = re.sub(r"[^a-z]+", "-", request.node.name.lower())[5:25].strip("-")
-    with Fleet(tmp_path, consul, name) as fleet:
+def fleet(tmp_path: Path, consul: ConsulAgent) -> Iterator[Fleet]:
+    """One that the test may end."""
+    yield from ticking(tmp_path, consul, f"frames-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, consul: ConsulAgent) -> Iterator[Fleet]:
+    """One for all tests that leave it as it was."""
+    yield from ticking(tmp_path_factory.mktemp("shared"), consul, "frames-shared")
+
+
+def ticking(place: Path, consul: ConsulAgent, cluster: str) -> Iterator[Fleet]:
+    """A scheduler, a worker, and a job every second that writes down when it ran."""
+    with Fleet(place, consul, cluster) as fleet:
         fleet.table(f"""
 [job.tick]
 every = "1s"
 overlap = "allow"
-command = "echo $SCHEDULERD_FIRE_TIME $(date +%s.%N) >> {tmp_path / "seen"}"
+command = "echo $SCHEDULERD_FIRE_TIME $(date +%s.%N) >> {place / "seen"}"
 """)
         fleet.start_worker("a")
         fleet.start_scheduler()
@@ -62,7 +86,7 @@ def still_served(fleet: Fleet, since: float) -> None:
     instants = sorted(datetime.fromisoformat(text).timestamp() for text in late)
     assert all(later - one < 1.5 for one, later in pairwise(instants)), instants
     worst = max(late.items(), key=lambda item: item[1])
-    assert worst[1] < LATE_SECONDS, worst
+    assert worst[1] < LATE_SECONDS + HOPS * HOST.worst, (worst, HOST.worst)
     assert time.time() - since < len(late) + 30, "ticks stood still"
     assert fleet.scheduler is not None
     assert fleet.scheduler.process.poll() is None
@@ -154,15 +178,15 @@ def forge(fleet: Fleet, endpoint: str, *frames: tuple[Envelope, Message]) -> Non
             push.send(encode(envelope, message))
 
 
-def test_a_forged_leader_holds_a_worker_no_longer_than_a_beat(fleet: Fleet) -> None:
+def test_a_forged_leader_holds_a_worker_no_longer_than_a_beat(shared: Fleet) -> None:
     """Without keys anybody can say a higher epoch; the leader hears of it and takes a higher one."""
-    address, worker = worker_of(fleet)
-    since = time.time() - len(ticks(fleet))
-    epoch = fleet.json("status")["epoch"]
+    address, worker = worker_of(shared)
+    since = time.time() - len(ticks(shared))
+    epoch = shared.json("status")["epoch"]
     liar = Envelope(epoch + 5, "liar", "n", worker, "")
-    forge(fleet, f"tcp://{address}", (liar, Hello("tcp://127.0.0.1:9", "", 0, "x")))
-    assert wait_until(lambda: fleet.json("status")["epoch"] == epoch + 6, 60)
-    still_served(fleet, since)
+    forge(shared, f"tcp://{address}", (liar, Hello("tcp://127.0.0.1:9", "", 0, "x")))
+    assert wait_until(lambda: shared.json("status")["epoch"] == epoch + 6, 60)
+    still_served(shared, since)
 
 
 def test_an_epoch_that_no_ledger_can_have_reached_is_not_believed(fleet: Fleet) -> None:
@@ -183,14 +207,15 @@ def test_an_epoch_that_no_ledger_can_have_reached_is_not_believed(fleet: Fleet) 
     assert counted(fleet)["frames_epoch_out_of_reach"] == 2
 
 
-def test_a_stranger_cannot_make_the_leader_step_down(fleet: Fleet) -> None:
-    since = time.time() - len(ticks(fleet))
-    epoch = fleet.json("status")["epoch"]
+def test_a_stranger_cannot_make_the_leader_step_down(shared: Fleet) -> None:
+    since = time.time() - len(ticks(shared))
+    epoch = shared.json("status")["epoch"]
+    before = dropped(shared)
     strangers = [(Envelope(epoch + n, "x", "n", "nobody", ""), Refused([], epoch + n)) for n in range(1, 50)]
-    forge(fleet, f"tcp://127.0.0.1:{fleet.results_port}", *strangers)
-    assert wait_until(lambda: dropped(fleet) == 49, 30)
-    still_served(fleet, since)
-    assert fleet.json("status")["epoch"] == epoch
+    forge(shared, f"tcp://127.0.0.1:{shared.results_port}", *strangers)
+    assert wait_until(lambda: dropped(shared) - before == 49, 30)
+    still_served(shared, since)
+    assert shared.json("status")["epoch"] == epoch
 
 
 def test_hellos_with_many_made_up_endpoints_open_few_sockets_and_write_few_lines(fleet: Fleet) -> None:
@@ -209,14 +234,14 @@ def test_hellos_with_many_made_up_endpoints_open_few_sockets_and_write_few_lines
     assert counted(fleet)["refused_stale"] == 5000
 
 
-def test_frames_up_to_the_largest_size_and_beyond(fleet: Fleet) -> None:
-    assert fleet.scheduler is not None
-    address, worker = worker_of(fleet)
-    since = time.time() - len(ticks(fleet))
+def test_frames_up_to_the_largest_size_and_beyond(shared: Fleet) -> None:
+    assert shared.scheduler is not None
+    address, worker = worker_of(shared)
+    since = time.time() - len(ticks(shared))
     bender = Bender(3, (worker,))
     ends = (
-        (f"tcp://127.0.0.1:{fleet.results_port}", 8 << 20, fleet.scheduler.pid),
-        (f"tcp://{address}", 4 << 20, fleet.workers["a"].pid),
+        (f"tcp://127.0.0.1:{shared.results_port}", 8 << 20, shared.scheduler.pid),
+        (f"tcp://{address}", 4 << 20, shared.workers["a"].pid),
     )
     for endpoint, most, pid in ends:
         watched = Watched(pid)
@@ -224,21 +249,22 @@ def test_frames_up_to_the_largest_size_and_beyond(fleet: Fleet) -> None:
             for _ in range(2):
                 flood(endpoint, lambda size=size: [bender.large(size)], 4, watched)  # type: ignore[misc]
         assert watched.growth < LARGE_GROWTH_MB
-    still_served(fleet, since)
+    still_served(shared, since)
 
 
-def test_connections_that_speak_no_zeromq_or_only_begin_to(fleet: Fleet) -> None:
-    assert fleet.scheduler is not None
-    address, _ = worker_of(fleet)
-    since = time.time() - len(ticks(fleet))
-    watched = [Watched(fleet.scheduler.pid), Watched(fleet.workers["a"].pid)]
+def test_connections_that_speak_no_zeromq_or_only_begin_to(shared: Fleet) -> None:
+    assert shared.scheduler is not None
+    address, _ = worker_of(shared)
+    since = time.time() - len(ticks(shared))
+    watched = [Watched(shared.scheduler.pid), Watched(shared.workers["a"].pid)]
     before = [process.descriptors() for process in watched]
-    for port in (fleet.results_port, int(address.rpartition(":")[2])):
+    said = {log: len(about_frames(shared, log)) for log in ("schedulerd.log", "a.log")}
+    for port in (shared.results_port, int(address.rpartition(":")[2])):
         with raw_connections(port, 400, port):
-            still_served(fleet, since)
+            still_served(shared, since)
     for process, descriptors in zip(watched, before, strict=True):
         assert wait_until(lambda p=process, d=descriptors: p.descriptors() <= d + 8, 60)  # type: ignore[misc]
         process.look()
         assert process.growth < GROWTH_MB
-    for log in ("schedulerd.log", "a.log"):
-        assert len(about_frames(fleet, log)) < 40
+    for log in said:
+        assert len(about_frames(shared, log)) - said[log] < 40

@@ -14,7 +14,7 @@ from support.postgres_server import PASSWORD, PostgresServer
 from support.sound_ledger import CLOSED, fill
 from support.waiting import wait_until
 
-from schedulerd.adapters.election_file import FileElection
+from schedulerd.adapters.election_file import FileLock
 from schedulerd.adapters.ledger import copying, whole
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.ledger.open import open_ledger, open_reader
@@ -151,7 +151,7 @@ def test_a_row_that_the_target_refuses_undoes_all_of_the_copy(
 
 def test_a_ledger_in_use_is_not_copied(file: str, database: str, tmp_path: Path) -> None:
     filled(file)
-    lock = FileElection(tmp_path, "ledger.db.lock")
+    lock = FileLock(tmp_path, "ledger.db.lock")
     assert lock.acquire()
     assert "stop schedulerd first, nothing was copied" in schedulerd("ledger", "copy", file, database, code=1)
     lock.close()

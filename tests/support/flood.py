@@ -6,9 +6,13 @@ Leaves to bent_frames.py what a frame looks like, and to the tests what is too m
 import os
 import random
 import socket
+import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Self
 
 import zmq
 
@@ -40,6 +44,29 @@ class Watched:
     def descriptors(self) -> int:
         """How many it has open."""
         return len(os.listdir(f"/proc/{self._pid}/fd"))
+
+
+class Host:
+    """How busy the machine itself is: the longest that starting and ending an empty process has taken meanwhile."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0  # seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.5):
+            begun = time.monotonic()
+            subprocess.run(["true"], check=True)
+            self.worst = max(self.worst, time.monotonic() - begun)
 
 
 def flood(endpoint: str, message: Callable[[], list[bytes]], count: int, *watched: Watched) -> int:

@@ -235,13 +235,13 @@ def take_account(scheduler: Scheduler, seen: Path) -> list[str]:
         *open_runs
     )
     witnessed = Counter(line.split()[0] for line in seen.read_text().splitlines())
-    slots = scheduler.json("slots", "tick")["items"]
+    slots = scheduler.json("slots", "tick", "--limit", "100000")["items"]
     slots = [slot for slot in reversed(slots) if slot["reason"] != "paused"]
     times = [datetime.fromisoformat(slot["fire_time"]) for slot in slots]
     assert len(times) >= 3
     assert [b - a for a, b in pairwise(times)] == [timedelta(seconds=1)] * (len(times) - 1)
     assert [slot["outcome"] for slot in slots] == ["run"] * len(slots), slots
-    runs = {run["id"]: run for run in scheduler.json("runs", "tick")["items"]}
+    runs = {run["id"]: run for run in scheduler.json("runs", "tick", "--limit", "100000")["items"]}
     for slot in slots:
         run = runs[slot["run_id"]]
         assert run["state"] == "succeeded", run

@@ -152,3 +152,28 @@ def test_many_ends_of_leaders_lose_and_double_no_fire_time(schedulers: Scheduler
     assert fires_on(seen)
     take_account(leader, seen)
     assert len(events(leader, "leader_gained")) == 7
+
+
+def test_faulty_job_files_end_a_first_leader_and_never_a_later_one(
+    schedulers: Schedulers, tmp_path: Path
+) -> None:
+    bad = '[job.b]\nargv = ["true"]\nschedule = "61 * * * *"\n'
+    alpha = schedulers.start(schedulers.make("alpha", table=bad), until="")
+    assert alpha.process.wait() == 1
+    assert "jobs.toml:3:" in alpha.log
+    schedulers.start(schedulers.make("alpha", table='[job.a]\nargv = ["true"]\n'))
+    assert wait_until(lambda: [job["name"] for job in alpha.json("list")["items"]] == ["a"], 30)
+    beta = schedulers.start(schedulers.make("beta", table=bad))
+    alpha.ctl("leader", "--step-down")
+    assert beta.leads()
+    assert [job["name"] for job in beta.json("list")["items"]] == ["a"]
+    assert "jobs.toml:3:" in beta.ctl("reload", code=1)
+    # an empty table that was accepted is a table too
+    schedulers.make("beta", table="")
+    beta.ctl("reload")
+    alpha.process.stop()
+    schedulers.start(alpha)  # it has read nothing yet
+    beta.process.stop()
+    assert wait_until(alpha.leads, 30)
+    assert alpha.json("list")["items"] == []
+    assert "the ledger's job table is in force" in alpha.log
