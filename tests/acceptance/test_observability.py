@@ -22,7 +22,7 @@ margin_seconds = 1
 suspect_seconds = 2
 fence_seconds = 8
 fence_kill_seconds = 9
-lost_seconds = 10
+lost_seconds = 12
 """
 TABLE = """
 [job.gated]
