@@ -1050,6 +1050,7 @@ def test_a_commit_tells_what_only_the_ledger_knows(ledger: Ledger) -> None:
         ("late_result", late.attempt, "backup", run.id),
         ("unknown_result", unknown.attempt, "backup", run.id),
     ]
+    assert [event.worker for event in noted.events] == ["w1", None]
     assert noted.repeated == ()
     assert ledger.commit(epoch, [RecordLateResults((late,), at(3))]) == Noted((), (late.attempt,))
 

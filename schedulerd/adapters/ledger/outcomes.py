@@ -31,6 +31,9 @@ SELECT o.state FROM attempts AS a
 LEFT JOIN outcomes AS o ON o.run = a.run AND o.subtask = a.subtask AND o.number = a.number
 WHERE a.run = ? AND a.subtask = ? AND a.number = ?
 """
+_WORKER = """
+SELECT b.name FROM attempts AS a JOIN boots AS b ON b.n = a.boot WHERE a.run = ? AND a.subtask = ? AND a.number = ?
+"""
 _OUTPUT = """
 INSERT INTO outputs (n, stdout_head, stdout_tail, stdout_dropped, stderr_head, stderr_tail, stderr_dropped)
 VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -107,7 +110,8 @@ def record_late_results(batch: Batch, record: RecordLateResults) -> None:
     for outcome in record.outcomes:
         key, state = _look_up(batch, outcome.attempt)
         if key is not None and state == AttemptState.LOST.value and outcome.state not in _NO_WORD:
-            _note(batch, micros(record.time), "late_result", outcome)
+            (worker,) = batch.connection.execute(_WORKER, key).fetchone()
+            _note(batch, micros(record.time), "late_result", outcome, worker)
         elif key is not None and state is not None:
             batch.repeated.append(outcome.attempt)
             continue
@@ -166,12 +170,12 @@ def _record_unknown(batch: Batch, outcome: Outcome) -> None:
     _note(batch, time, "unknown_result", outcome)
 
 
-def _note(batch: Batch, time: int, type: str, outcome: Outcome) -> None:
+def _note(batch: Batch, time: int, type: str, outcome: Outcome, worker: str | None = None) -> None:
     """An event about a result that nobody waited for; `time` in microseconds."""
     run, subtask, _ = split_attempt_id(outcome.attempt)
     job = run.partition("@")[0]
     detail = f"{outcome.state} {outcome.reason}".strip()
-    batch.event(time, type, job, run, subtask, outcome.attempt, None, detail)
+    batch.event(time, type, job, run, subtask, outcome.attempt, worker, detail)
     batch.noted.append(
         RecordEvent(
             type=type,
@@ -180,6 +184,7 @@ def _note(batch: Batch, time: int, type: str, outcome: Outcome) -> None:
             run=run,
             subtask=subtask,
             attempt=outcome.attempt,
+            worker=worker,
             detail=detail,
         )
     )
