@@ -3,7 +3,7 @@
 Its heartbeats and everything else it says are in workers.py.
 """
 
-from schedulerd.core import attempts
+from schedulerd.core import attempts, tally
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Drop
 from schedulerd.core.events import FrameArrived
@@ -34,11 +34,11 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
         draft.drops.append(Drop("late", envelope.sender))
         return
     if is_other_boot and not holder.is_leaving and state.awake - holder.heard_at < state.timing.suspect:
-        _refuse(state, holder, frame, f"{holder.name} of the same id", now, draft)
+        _refuse(state, holder, frame, now, draft)
         return
     if worker.id and worker.id != envelope.sender:  # another daemon listens at this address now
         if worker.nonce and not worker.is_leaving and state.awake - worker.heard_at < state.timing.suspect:
-            _refuse(state, worker, frame, f"{worker.name} at the same address", now, draft)
+            _refuse(state, worker, frame, now, draft)
             return
         part(state, worker)
     if before is not None and before is not worker:
@@ -64,16 +64,11 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     _compare(state, worker, inventory, now, draft)
 
 
-def _refuse(state: State, holder: Worker, frame: FrameArrived, who: str, now: Moment, draft: Draft) -> None:
-    """A second daemon under one name is not believed while the first is heard; each boot of it is told once."""
-    envelope = frame.envelope
-    draft.drops.append(Drop("duplicate_worker", envelope.sender))
-    if envelope.sender_nonce in holder.refused:
-        return
-    holder.refused = (*holder.refused, envelope.sender_nonce)[-FORMER:]
-    silence = state.awake - holder.heard_at
-    text = f"boot {envelope.sender_nonce[:8]} of {envelope.sender}: {who} was heard {silence:.1f} s ago"
-    draft.events.append(event("worker_refused", now, worker=holder.name, detail=text))
+def _refuse(state: State, holder: Worker, frame: FrameArrived, now: Moment, draft: Draft) -> None:
+    """A second daemon under one name is not believed while the first is heard; it may knock as often as it likes."""
+    draft.drops.append(Drop("duplicate_worker", frame.envelope.sender))
+    boot = f"boot {frame.envelope.sender_nonce[:8]}"
+    tally.repeated(state, tally.REFUSED, now, worker=holder.name, first=boot)
 
 
 def _adopt(state: State, worker: Worker, now: Moment) -> None:

@@ -179,7 +179,6 @@ class Worker(Struct, eq=False):
     unaccepted: dict[str, Attempt] = field(default_factory=dict)
     newest: Heartbeat | None = None  # of this nonce
     counts: Counted | None = None  # of the heartbeat before, to see what has grown
-    refused: tuple[str, ...] = ()  # nonces that were refused its id, the last few: each is told once
 
     @property
     def free(self) -> int:
@@ -191,7 +190,7 @@ class Tallied(Struct, eq=False):
     """Something that may repeat in storms, since it was last told; see tally.py."""
 
     since: datetime
-    first: str  # an attempt of it; empty: none to name
+    first: str  # what it was about, the first time; empty: nothing to name
     count: int
 
 

@@ -18,6 +18,7 @@ SHOWN = 10  # events of one kind in a telling; what is left shares one more
 KEPT = 1000  # (kind, run, worker) that are kept apart between two tellings
 
 DUPLICATE_RESULT = "duplicate_result"
+REFUSED = "worker_refused"
 
 # Field of `Counted` -> (type of the event, what it means).
 GROWTH = {
@@ -31,6 +32,7 @@ GROWTH = {
 }
 _MEANING = {
     DUPLICATE_RESULT: "a result that is recorded already",
+    REFUSED: "a second daemon with its id or at its address was refused while it was heard",
     **dict(GROWTH.values()),
 }
 TYPES = tuple(_MEANING)
@@ -39,7 +41,7 @@ TYPES = tuple(_MEANING)
 def repeated(
     state: State, kind: str, now: Moment, *, run: str = "", worker: str = "", first: str = "", count: int = 1
 ) -> None:
-    """Something happened `count` times more; `first` names an attempt of it."""
+    """Something happened `count` times more; `first` says what it was about the first time."""
     key = (kind, run, worker)
     found = state.tally.get(key)
     if found is None and len(state.tally) >= KEPT:

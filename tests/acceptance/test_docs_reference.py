@@ -272,5 +272,5 @@ def _type_of_event(call: ast.Call) -> ast.expr | None:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if name == "RecordEvent":
         return next((word.value for word in call.keywords if word.arg == "type"), None)
-    place = {"event": 0, "_note": 0 if len(call.args) > 4 else 2}.get(name)
+    place = {"event": 0, "_note": 0 if len(call.args) > 5 else 2}.get(name)
     return call.args[place] if place is not None and len(call.args) > place else None
