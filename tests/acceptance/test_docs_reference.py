@@ -232,8 +232,13 @@ def test_metrics_names_every_metric_with_its_labels() -> None:
         for row in rows(found[title])
     }
     for collector, names in registry._collector_to_names.items():
-        documented = labels[next(name for name in labels if name in names)]
-        assert documented == set(collector._labelnames), names  # type: ignore[attr-defined]
+        if names:
+            documented = labels[next(name for name in labels if name in names)]
+            assert documented == set(collector._labelnames), names  # type: ignore[attr-defined]
+            continue
+        for family in collector.collect():  # several metrics of one collector
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            assert labels[name] == set(family._labelnames), name  # type: ignore[attr-defined]
 
 
 def test_metrics_names_every_type_of_event() -> None:
