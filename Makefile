@@ -12,7 +12,7 @@ FRAMES ?= 1000000
 
 help:
 	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
-	@echo 'make test [ARGS=...]   all tests, with a real Consul; ARGS goes to pytest'
+	@echo 'make test [ARGS=...]   all tests, with a real Consul and PostgreSQL; ARGS goes to pytest'
 	@echo 'make sim [SEEDS=5000]  the simulator with more seeds'
 	@echo 'make cron [WINDOWS=20000]  fire times: every transition of every zone, 25 x WINDOWS random comparisons'
 	@echo 'make fuzz [FRAMES=1000000]  bent frames against both sockets and the codec'
@@ -26,6 +26,7 @@ run: $(READY)
 
 test: $(READY)
 	@$(BIN)/python tests/support/consul_binary.py > /dev/null
+	@$(BIN)/python tests/support/postgres_binaries.py > /dev/null
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 sim: $(READY)

@@ -4,6 +4,7 @@ Every function first writes as if all rows were new and in the state they should
 looks closer only when the count is not the expected one.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from schedulerd.adapters.ledger.batch import (
@@ -37,22 +38,27 @@ _SUBTASK_STATE = "UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND id
 _SUBTASK_STATE_ANY = "UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND idx = ?"
 
 
-def record_subtasks(batch: Batch, record: RecordSubtasks) -> None:
-    """New subtasks, pending."""
-    run, is_open = batch.run(record.run)
-    subtasks = record.subtasks
-    written = batch.write(_SUBTASK, [(run, index, item, pinned) for index, item, pinned in subtasks])
-    if not is_open:
-        if written:
+def record_subtasks(batch: Batch, records: Sequence[RecordSubtasks]) -> None:
+    """New subtasks of several runs, pending."""
+    rows = []
+    new: list[tuple[int, RecordSubtasks]] = []
+    for record in records:
+        run, is_open = batch.run(record.run)
+        own = [(run, index, item, pinned) for index, item, pinned in record.subtasks]
+        if is_open:
+            rows += own
+            new.append((run, record))
+        elif batch.write(_SUBTASK, own):
             raise LedgerContentError(f'run "{record.run}" is final: it takes no more subtasks')
-        return
-    delta = batch.delta(run)
-    if written == len(subtasks):
-        delta[TOTAL] += sum(1 for index, _, _ in subtasks if index >= 0)
-    else:
-        batch.recounts[run] = None
-    if record.is_split:
-        delta[IS_SPLIT] = 1
+    are_new = batch.write(_SUBTASK, rows) == len(rows)
+    for run, record in new:
+        delta = batch.delta(run)
+        if are_new:
+            delta[TOTAL] += sum(1 for index, _, _ in record.subtasks if index >= 0)
+        else:
+            batch.recounts[run] = None
+        if record.is_split:
+            delta[IS_SPLIT] = 1
 
 
 def record_attempts(batch: Batch, record: RecordAttempts) -> None:

@@ -5,10 +5,10 @@ leader adds rows and every transaction checks the epoch, so what is remembered s
 forgotten.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from schedulerd.adapters.ledger.connection import Connection
+from schedulerd.adapters.ledger.connection import Connection, each
 from schedulerd.core.effects import Noted, RecordEvent
 from schedulerd.errors import LedgerContentError
 
@@ -118,17 +118,15 @@ class Batch:
             self.numbers.boots[key] = known
         return int(known)
 
-    def require_definition(self, job: str, version: str) -> None:
-        """Raise LedgerContentError unless that version of the job is recorded."""
-        key = (job, version)
-        if key in self.numbers.definitions:
-            return
-        found = self.connection.execute(
-            "SELECT 1 FROM definitions WHERE job = ? AND version = ?", key
-        ).fetchone()
-        if found is None:
-            raise LedgerContentError(f'version "{version}" of job "{job}" is not in the ledger')
-        self.numbers.definitions.add(key)
+    def require_definitions(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Raise LedgerContentError unless these versions of these jobs, (job, version), are recorded."""
+        known = self.numbers.definitions
+        unknown = [key for key in dict.fromkeys(keys) if key not in known]
+        found = each(self.connection, "SELECT 1 FROM definitions WHERE job = ? AND version = ?", unknown)
+        for (job, version), row in zip(unknown, found, strict=True):
+            if row is None:
+                raise LedgerContentError(f'version "{version}" of job "{job}" is not in the ledger')
+        known.update(unknown)
 
     def delta(self, run: int) -> list[Any]:
         """The running totals of a run, to be changed in place."""

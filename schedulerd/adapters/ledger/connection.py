@@ -6,7 +6,7 @@ CASE, for `max` of two is SQLite's alone; blobs are cut with a first byte from 1
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Rows(Protocol):
@@ -24,3 +24,17 @@ class Connection(Protocol):
 
     def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Rows: ...
     def executemany(self, statement: str, rows: Sequence[tuple[Any, ...]], /) -> Rows: ...
+
+
+@runtime_checkable
+class Pipeline(Protocol):
+    """A connection to a server, for which the way there and back is what a query costs."""
+
+    def each(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]: ...
+
+
+def each(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The first row that the query gives for each of `rows`, None where it gives none."""
+    if isinstance(connection, Pipeline):
+        return connection.each(statement, rows)
+    return [connection.execute(statement, row).fetchone() for row in rows]

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from schedulerd.adapters.ledger import postgres_sql
+from schedulerd.adapters.ledger import postgres_bulk, postgres_sql
 from schedulerd.adapters.ledger.connection import Rows
 from schedulerd.adapters.ledger.postgres_server import Server
 from schedulerd.errors import LedgerError
@@ -28,7 +28,7 @@ class PostgresConnection:
         self._more = more
         self._inner: psycopg.Connection | None = None
         self._texts: dict[str, str] = {}
-        self._bulks: dict[str, str | None] = {}
+        self._bulks: dict[str, postgres_bulk.Bulk | None] = {}
         self._types: dict[tuple[str, str], str] = {}
         self.connect()
 
@@ -59,19 +59,27 @@ class PostgresConnection:
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Rows:
         """See `Connection`."""
-        text = self._texts.get(statement)
-        if text is None:
-            text = self._texts[statement] = postgres_sql.text(statement)
-        return self._open().execute(text, values or None, binary=True)
+        return self._open().execute(self._text(statement), values or None, binary=True)
 
     def executemany(self, statement: str, rows: Sequence[tuple[Any, ...]], /) -> Rows:
         """See `Connection`."""
         bulk = self._bulk(statement)
-        if bulk is not None:
-            return self._insert(bulk, rows)
+        if bulk is not None and len(rows) > 1:
+            changed = self._at_once(bulk, rows)
+            if changed is not None:
+                return changed
         cursor = self._open().cursor()
-        cursor.executemany(postgres_sql.text(statement), rows)
+        cursor.executemany(self._text(statement), rows)
         return cursor
+
+    def each(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The first row that the query gives for each of `rows`, or None."""
+        found: list[Any] = []
+        for first in range(0, len(rows), _AT_ONCE):
+            columns = [list(column) for column in zip(*rows[first : first + _AT_ONCE], strict=True)]
+            answer = self._open().execute(postgres_bulk.each(statement, columns), columns, binary=True)
+            found += [row[1:] if row[0] else None for row in answer]
+        return found
 
     def script(self, statement: str) -> None:
         """Run a statement as it stands, without values."""
@@ -95,23 +103,33 @@ class PostgresConnection:
             raise LedgerError(f"{self.server.shown}: is not connected; nothing was done")
         return self._inner
 
-    def _bulk(self, statement: str) -> str | None:
+    def _text(self, statement: str) -> str:
+        text = self._texts.get(statement)
+        if text is None:
+            text = self._texts[statement] = postgres_sql.text(statement)
+        return text
+
+    def _bulk(self, statement: str) -> postgres_bulk.Bulk | None:
         if statement not in self._bulks:
             if not self._types:
                 found = self._open().execute(_COLUMNS).fetchall()
                 self._types = {(table, column): kind for table, column, kind in found}
-            self._bulks[statement] = postgres_sql.bulk(statement, self._types)
+            self._bulks[statement] = postgres_bulk.bulk(statement, self._types)
         return self._bulks[statement]
 
-    def _insert(self, bulk: str, rows: Sequence[tuple[Any, ...]]) -> Rows:
-        inserted = 0
+    def _at_once(self, bulk: postgres_bulk.Bulk, rows: Sequence[tuple[Any, ...]]) -> Rows | None:
+        """The statement over all rows; None when they have to go one by one."""
+        changed = 0
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        if not bulk.is_fit(columns):
+            return None
         for first in range(0, len(rows), _AT_ONCE):
-            columns = [list(column) for column in zip(*rows[first : first + _AT_ONCE], strict=True)]
-            inserted += self._open().execute(bulk, columns, binary=True).rowcount
-        return _Inserted(inserted)
+            part = [column[first : first + _AT_ONCE] for column in columns]
+            changed += self._open().execute(bulk.text(part), part, binary=True).rowcount
+        return _Changed(changed)
 
 
-class _Inserted:
+class _Changed:
     """The outcome of several statements over arrays: a count and no rows."""
 
     def __init__(self, rowcount: int) -> None:

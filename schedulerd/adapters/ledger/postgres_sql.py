@@ -1,53 +1,28 @@
 """The ledger's SQL and its migrations in PostgreSQL's words. Text only; sends nothing.
 
-What the shared text keeps to is said in connection.py; here its placeholders and column types are translated, and an
-INSERT of many rows becomes one statement over arrays, which costs a tenth of as many single ones.
+What the shared text keeps to is said in connection.py; here its placeholders and column types are translated.
 """
 
 import re
-from collections.abc import Mapping
 
 _PLACEHOLDER = re.compile(r"\?(\d*)")
-_INSERT = re.compile(
-    r"\s*INSERT INTO (?P<table>\w+) \((?P<columns>[\w\s,]+)\)\s*VALUES \((?P<values>[^()]*)\)"
-    r"(?P<tail>\s*ON CONFLICT DO NOTHING)?\s*"
-)
-
-Types = Mapping[tuple[str, str], str]  # (table, column) -> type
 
 
 def text(statement: str) -> str:
     """The statement with `$1 $2`: a bare `?` is the next number, `?1` is that number."""
-    count = 0
+    return numbered(statement, "$")
+
+
+def numbered(statement: str, prefix: str, after: int = 0) -> str:
+    """The statement with its placeholders as `prefix` and their number; bare ones go on after `after`."""
+    count = after
 
     def number(found: re.Match[str]) -> str:
         nonlocal count
         count += 1
-        return f"${found[1] or count}"
+        return f"{prefix}{found[1] or count}"
 
     return _PLACEHOLDER.sub(number, statement)
-
-
-def bulk(statement: str, types: Types) -> str | None:
-    """One INSERT over arrays, a placeholder a column; None for a statement that has to go row by row."""
-    found = _INSERT.fullmatch(statement)
-    if found is None:
-        return None
-    table = found["table"]
-    columns = [column.strip() for column in found["columns"].split(",")]
-    arrays: list[str] = []
-    values: list[str] = []
-    for column, value in zip(columns, found["values"].split(","), strict=True):
-        if value.strip() == "?":
-            arrays.append(f"${len(arrays) + 1}::{types[table, column]}[]")
-            values.append(f"a.c{len(arrays)}")
-        else:
-            values.append(value.strip())
-    names = ", ".join(f"c{number}" for number in range(1, len(arrays) + 1))
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"
-        f" FROM unnest({', '.join(arrays)}) AS a ({names}){found['tail'] or ''}"
-    )
 
 
 _COMMENT = re.compile(r"--[^\n]*")

@@ -1,7 +1,8 @@
 """Which function writes which record. Leaves the transaction around them to the ledgers."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 from schedulerd.adapters.ledger.attempts import (
     record_attempts,
@@ -74,7 +75,6 @@ WRITERS: dict[type[Any], Callable[[Batch, Any], None]] = {
     RecordSkips: record_skips,
     RecordBackfill: record_backfill,
     RecordRuns: record_runs,
-    RecordSubtasks: record_subtasks,
     RecordAttempts: record_attempts,
     RecordStarted: record_started,
     RecordOutcomes: record_outcomes,
@@ -87,7 +87,12 @@ WRITERS: dict[type[Any], Callable[[Batch, Any], None]] = {
 
 
 def write_records(batch: Batch, records: Sequence[Record]) -> None:
-    """All records in order, then what was gathered on the way."""
-    for record in records:
-        WRITERS[type(record)](batch, record)
+    """All records in order, then what was gathered on the way; subtasks of many runs that follow each other at once."""
+    for kind, group in groupby(records, key=type):
+        if kind is RecordSubtasks:
+            record_subtasks(batch, cast(list[RecordSubtasks], list(group)))
+        else:
+            write = WRITERS[kind]
+            for record in group:
+                write(batch, record)
     batch.finish()

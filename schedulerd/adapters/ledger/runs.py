@@ -3,6 +3,7 @@
 import msgspec
 
 from schedulerd.adapters.ledger.batch import Batch
+from schedulerd.adapters.ledger.connection import each
 from schedulerd.adapters.ledger.rows import micros, micros_or_none, text
 from schedulerd.core.effects import CloseRun, RecordCancel, RecordRuns, RecordSkips
 from schedulerd.errors import LedgerContentError
@@ -19,6 +20,7 @@ _RUN_SLOT = """
 INSERT INTO slots (job, first, last, count, run) SELECT ?1, ?2, ?2, 1, ?3 WHERE NOT EXISTS (
     SELECT 1 FROM (SELECT last FROM slots WHERE job = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1) AS newest
     WHERE last >= ?2)
+ON CONFLICT DO NOTHING
 """
 _NEWEST_SLOT = """
 SELECT first, last, run, reason, version, is_apart FROM slots WHERE job = ? AND first <= ? ORDER BY first DESC LIMIT 1
@@ -26,6 +28,8 @@ SELECT first, last, run, reason, version, is_apart FROM slots WHERE job = ? AND 
 _SKIP_SLOT = (
     "INSERT INTO slots (job, first, last, count, reason, version, is_apart) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+_LONGER_SLOT = "UPDATE slots SET last = ?, count = count + ? WHERE job = ? AND first = ?"
+_COUNTED_FROM = "SELECT counted_from FROM jobs WHERE name = ?"
 _CLOSE = """
 UPDATE runs SET state = ?, reason = ?, started_at = coalesce(?, started_at), finished_at = ?
 WHERE n = ? AND finished_at IS NULL
@@ -34,12 +38,12 @@ WHERE n = ? AND finished_at IS NULL
 
 def record_runs(batch: Batch, record: RecordRuns) -> None:
     """New runs and the slots they fill. Raises LedgerContentError for a slot that something else fills already."""
+    batch.require_definitions((run.job, run.version) for run in record.runs)
     numbers = batch.numbers
     first = numbers.next_run
     numbers.next_run += len(record.runs)
     rows = []
     for number, run in enumerate(record.runs, first):
-        batch.require_definition(run.job, run.version)
         rows.append((number, *_run_row(run), batch.epoch))
     written = batch.write(_RUN, rows)
     numbered = list(enumerate(record.runs, first))
@@ -91,36 +95,47 @@ def record_skips(batch: Batch, record: RecordSkips) -> None:
 
     A range that is recorded already is left alone. Raises LedgerContentError for one that overlaps anything else.
     """
+    batch.require_definitions((skip.job, skip.version) for skip in record.skips)
+    wave: dict[str, Skip] = {}
     for skip in record.skips:
-        _record_skip(batch, skip, micros(skip.first), micros(skip.last))
+        if skip.job in wave:  # what it goes on from is not written yet
+            _write_skips(batch, list(wave.values()))
+            wave.clear()
+        wave[skip.job] = skip
+    _write_skips(batch, list(wave.values()))
 
 
-def _record_skip(batch: Batch, skip: Skip, first: int, last: int) -> None:
-    batch.require_definition(skip.job, skip.version)
-    row = (skip.job, first, last, skip.count, skip.reason.value, skip.version, int(skip.is_apart))
-    before = batch.connection.execute(_NEWEST_SLOT, (skip.job, last)).fetchone()
-    if before is None:
-        batch.connection.execute(_SKIP_SLOT, row)
-        return
-    old_first, old_last, run, reason, version, is_apart = before
-    is_alike = run is None and (reason, version) == row[4:6]
-    if old_last >= first:
-        if is_alike and old_first <= first and old_last >= last:
-            return
-        raise _overlap(batch, skip.job, max(first, old_first), run, reason)
-    if is_alike and not is_apart and not skip.is_apart and _is_counted_since(batch, skip.job, old_first):
-        batch.connection.execute(
-            "UPDATE slots SET last = ?, count = count + ? WHERE job = ? AND first = ?",
-            (last, skip.count, skip.job, old_first),
-        )
-    else:
-        batch.connection.execute(_SKIP_SLOT, row)
-
-
-def _is_counted_since(batch: Batch, job: str, first: int) -> bool:
-    """True when one version of the job has been in force ever since `first`, so that no fire time lies between."""
-    row = batch.connection.execute("SELECT counted_from FROM jobs WHERE name = ?", (job,)).fetchone()
-    return row is not None and bool(row[0] < first)
+def _write_skips(batch: Batch, skips: list[Skip]) -> None:
+    """Skips of different jobs: what stands there is read for all of them, then all are written."""
+    lasts = [(skip.job, micros(skip.last)) for skip in skips]
+    found = each(batch.connection, _NEWEST_SLOT, lasts)
+    alike = [
+        before is not None and before[2] is None and before[3:5] == (skip.reason.value, skip.version)
+        for skip, before in zip(skips, found, strict=True)
+    ]
+    # a range goes on only under one version of the job in force ever since, so that no fire time lies between
+    names = [(skip.job,) for skip, is_alike in zip(skips, alike, strict=True) if is_alike]
+    counted = dict(zip(names, each(batch.connection, _COUNTED_FROM, names), strict=True))
+    new = []
+    longer = []
+    for skip, before, is_alike in zip(skips, found, alike, strict=True):
+        first, last = micros(skip.first), micros(skip.last)
+        row = (skip.job, first, last, skip.count, skip.reason.value, skip.version, int(skip.is_apart))
+        if before is None:
+            new.append(row)
+            continue
+        old_first, old_last, run, reason, _, is_apart = before
+        if old_last >= first:
+            if is_alike and old_first <= first and old_last >= last:
+                continue
+            raise _overlap(batch, skip.job, max(first, old_first), run, reason)
+        since = counted.get((skip.job,))
+        if is_alike and not is_apart and not skip.is_apart and since is not None and since[0] < old_first:
+            longer.append((last, skip.count, skip.job, old_first))
+        else:
+            new.append(row)
+    batch.write(_SKIP_SLOT, new)
+    batch.write(_LONGER_SLOT, longer)
 
 
 def record_cancel(batch: Batch, record: RecordCancel) -> None:

@@ -81,10 +81,10 @@ def test_a_leader_stopped_past_every_term_and_woken_finds_nothing_done_twice(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one mebibyte, for root; it is full when a file in it has grown."""
+    """A file system of sixteen mebibytes, for root; it is full when a file in it has grown."""
     place = tmp_path / "small"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a disk that can be filled needs root and mount; the failpoints stand for it elsewhere")
     yield place
@@ -230,10 +230,16 @@ def test_a_dispatch_that_is_replayed_starts_nothing_whenever_it_comes(tmp_path: 
     def replayed(leader: ScriptedLeader) -> str:
         """What the worker says to the same Dispatch, by the reason of its refusal."""
         before = len(leader.frames)
-        leader.say(Dispatch([what], [order]))
-        (refusal,) = leader.wait_for(Refused, since=before).refusals
-        assert refusal.attempt == ATTEMPT
-        return refusal.reason
+
+        def is_refused() -> bool:
+            leader.say(Dispatch([what], [order]))
+            leader.listen(1000)
+            return any(isinstance(frame.message, Refused) for frame in leader.frames[before:])
+
+        assert wait_until(is_refused, 60)
+        refusals = leader.wait_for(Refused, since=before).refusals
+        assert {refusal.attempt for refusal in refusals} == {ATTEMPT}
+        return refusals[-1].reason
 
     with ScriptedLeader(endpoint) as leader, Daemon(argv, log=log, env=env) as worker:
         worker.wait_said("READY=1")
