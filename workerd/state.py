@@ -6,7 +6,7 @@ from enum import Enum
 from msgspec import Struct, field
 
 from schedulerd.protocol.codec import Envelope
-from schedulerd.protocol.messages import Heartbeat, Inventory, Order, Outcome, Spec
+from schedulerd.protocol.messages import Counted, Heartbeat, Inventory, Order, Outcome, Spec
 
 TOMBSTONE_MS = 3_600_000  # how long after its expiry an acknowledged attempt is remembered
 
@@ -149,6 +149,22 @@ def heartbeat_of(state: WorkerState, clock_ms: int, lag_ms: int) -> Heartbeat:
         lag_ms=lag_ms,
         journal_depth=len(state.attempts),
         state=state.status,
+        counts=counted_of(state.counters),
+    )
+
+
+def counted_of(counters: dict[str, int]) -> Counted:
+    """What the leader is told of the counters."""
+    one = counters.get
+    return Counted(
+        duplicate_dispatches=one("duplicate_dispatches", 0) + one("refused_tombstone", 0),
+        stale_frames=one("refused_stale", 0),
+        refused_orders=sum(
+            one(f"refused_{reason}", 0) for reason in ("expired", "full", "draining", "faulty")
+        ),
+        results_resent=one("results_resent", 0),
+        fenced=one("fenced", 0),
+        helper_deaths=one("helper_deaths", 0),
     )
 
 

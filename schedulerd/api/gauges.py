@@ -29,6 +29,7 @@ def refresh(metrics: Metrics, door: Door) -> None:
         pending, inflight = cluster.pending_subtasks, cluster.open_attempts
     metrics.show_work(pending, inflight)
     metrics.show_counts(Counter(view.state for view in jobs), Counter(view.state for view in workers))
+    metrics.show_workers(workers)
     metrics.show_next_fires(
         {view.definition.job.name: view.next_fire_time for view in jobs if view.next_fire_time is not None}
     )

@@ -1,6 +1,7 @@
 """Puts the application together: routes, guard, problems, OpenAPI. Leaves listening to serving.py."""
 
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -18,7 +19,7 @@ from schedulerd.api.context import Context
 from schedulerd.api.door import Door
 from schedulerd.api.guard import Guard
 from schedulerd.api.readers import Readers
-from schedulerd.api.routes import backfill, fleet, health, job_orders, jobs, pages, runs, table, why
+from schedulerd.api.routes import backfill, events, fleet, health, job_orders, jobs, pages, runs, table, why
 from schedulerd.api.serving import Server, serve
 from schedulerd.api.standby import Standby
 from schedulerd.hostkit import clock
@@ -63,8 +64,10 @@ def build_app(
     )
     app.state.context = Context(door, readers, defaults, now)
     app.state.metrics = metrics or Metrics()
+    app.state.closing = threading.Event()  # set when the server stops: answers that never end must end then
+    app.state.followers = 0
     problems.install(app)
-    for room in (health, jobs, job_orders, backfill, runs, why, fleet, table, pages):
+    for room in (health, jobs, job_orders, backfill, runs, why, fleet, events, table, pages):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     names = {name for name in (socket.gethostname(), *own_names) if name}

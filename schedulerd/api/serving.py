@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit import endpoints
@@ -28,10 +28,11 @@ _SOCKET_MODE = 0o660  # the Unix socket: its owner and group may do everything
 class Server:
     """An HTTP server that is not started yet; made by `serve`."""
 
-    def __init__(self, app: ASGIApp, listen: str, socket_path: str | None) -> None:
+    def __init__(self, app: FastAPI, listen: str, socket_path: str | None) -> None:
         self.address = ""  # HOST:PORT as bound, known after `start`; empty without TCP
         self.socket_path = socket_path
         self._listen = listen
+        self._closing: threading.Event = app.state.closing
         self._sockets: list[socket.socket] = []
         self._config = uvicorn.Config(
             app,
@@ -66,6 +67,7 @@ class Server:
 
     def stop(self) -> None:
         """Let open requests end for a few seconds, then close everything. Safe to call twice."""
+        self._closing.set()
         self._server.end()
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS + 5)
@@ -120,7 +122,7 @@ class _Quiet(uvicorn.Server):
         self.is_up.set()
 
 
-def serve(app: ASGIApp, listen: str, socket_path: str | None) -> Server:
+def serve(app: FastAPI, listen: str, socket_path: str | None) -> Server:
     """A server for `app` on `listen` (HOST:PORT, port 0 = a free one, empty = no TCP) and the Unix socket, if any."""
     return Server(app, listen, socket_path)
 

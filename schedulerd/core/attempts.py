@@ -7,7 +7,7 @@ link had no connection when it was first sent, or as `lost` together with its wo
 
 from datetime import UTC, datetime, timedelta
 
-from schedulerd.core import runs
+from schedulerd.core import notes, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.specs import spec_of
 from schedulerd.core.state import Attempt, Run, State, Subtask, Worker
@@ -116,14 +116,17 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
     elif end == "lost":
         subtask.losses += 1
         subtask.previous = "lost"
+        notes.ended_oddly(state, attempt, outcome, now, draft)
         is_again = run.job.on_lost is OnLost.RETRY and subtask.losses <= MAX_LOSSES
     elif end == "unstarted":
+        notes.ended_oddly(state, attempt, outcome, now, draft)
         is_again = now.mono - subtask.waiting_since < run.job.dispatch_timeout / timedelta(seconds=1)
     else:
         is_again = False
     if is_again and not run.is_cancelled:
         if end != "unstarted":
             subtask.is_fresh = True  # it had its worker: dispatch_timeout counts anew
+        notes.given_again(state, attempt, outcome, now, draft)
         give_again(state, run, subtask, draft)
     elif end == "unstarted" and not run.is_cancelled:
         runs.settle_subtask(state, run, subtask, SubtaskState.FAILED, "no_worker", now, draft)
@@ -152,16 +155,6 @@ def conclude(
     """End an attempt by the leader's own conclusion: `end` is lost or unstarted."""
     at = int(now.utc.timestamp() * 1000)
     settle(state, attempt, Outcome(attempt.id, end, end, reason, finished_utc_ms=at), now, draft)
-    draft.events.append(
-        runs.event(
-            f"attempt_{end}",
-            now,
-            run=attempt.run,
-            subtask=attempt.subtask.index,
-            attempt=attempt,
-            detail=reason,
-        )
-    )
 
 
 def chase(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
@@ -172,10 +165,12 @@ def chase(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
         if attempt.order is not None and now.mono < attempt.expires_at - state.timing.margin:
             _send(attempt, worker, draft)
             attempt.resend_at = min(now.mono + 2.0**attempt.sends, attempt.expires_at)
+            notes.resent(state, attempt, now, draft)
             attempt.sends += 1
         elif now.mono >= attempt.expires_at:
-            attempt.resend_at = now.mono + 2.0
             if not worker.is_suspect:
+                notes.revoked(state, attempt, now, draft)
+                attempt.resend_at = now.mono + 2.0
                 draft.to(worker).revokes.append(attempt.id)
             elif attempt.run.job.on_lost is OnLost.RETRY and not attempt.run.job.is_guarded:
                 conclude(state, attempt, "lost", "never answered", now, draft)

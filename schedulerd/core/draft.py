@@ -50,6 +50,7 @@ class Draft:
     links: list[fx.Effect] = field(default_factory=list)
     replies: list[fx.Reply] = field(default_factory=list)
     drops: list[fx.Drop] = field(default_factory=list)
+    tallies: dict[tuple[str, str], int] = field(default_factory=dict)  # (what, label) -> how often
     step_down: fx.StepDown | None = None
 
     def to(self, worker: Worker) -> Mail:
@@ -58,6 +59,10 @@ class Draft:
         if entry is None:
             entry = self.mail[worker.address] = (worker, Mail())
         return entry[1]
+
+    def count(self, what: str, label: str = "", by: int = 1) -> None:
+        """For a counter."""
+        self.tallies[what, label] = self.tallies.get((what, label), 0) + by
 
     def finish(self, now: datetime) -> list[fx.Effect]:
         """Records, then links and sends, then replies. A StepDown leaves nothing else."""
@@ -94,6 +99,7 @@ class Draft:
             effects.extend(_sends(worker, mail))
         effects.extend(self.replies)
         effects.extend(self.drops)
+        effects.extend(fx.Count(what, label, by) for (what, label), by in self.tallies.items())
         return effects
 
 

@@ -250,4 +250,19 @@ class Drop(Struct, frozen=True):
     peer: str
 
 
-Effect = Record | Connect | Disconnect | Send | SendGather | SetAlarm | Reply | StepDown | Drop
+class Count(Struct, frozen=True):
+    """For a counter only; nothing is done."""
+
+    what: str  # retries | dispatches_resent | revocations | duplicate_results
+    label: str = ""  # of retries: what came before
+    by: int = 1
+
+
+Effect = Record | Connect | Disconnect | Send | SendGather | SetAlarm | Reply | StepDown | Drop | Count
+
+
+class Noted(Struct, frozen=True):
+    """What a commit found out by itself."""
+
+    events: tuple[RecordEvent, ...] = ()  # written already: late_result, unknown_result
+    repeated: tuple[str, ...] = ()  # attempts whose result was there already

@@ -29,6 +29,8 @@ class FoundWorker(Struct, frozen=True, kw_only=True):
 class LeadershipGained(Struct, frozen=True):
     """The State was just rebuilt: drive on what it holds."""
 
+    is_new: bool = False  # of a new epoch; else the same leader begins again after a batch that was refused
+
 
 class HostBooted(Struct, frozen=True):
     """In which boot the leader's host is: `@reboot` fires once in each."""
@@ -71,6 +73,12 @@ class SendFailed(Struct, frozen=True):
     attempts: tuple[str, ...]
 
 
+class ResultsRepeated(Struct, frozen=True):
+    """Results that came in again: the ledger had those of these attempts already."""
+
+    attempts: tuple[str, ...]
+
+
 Event = (
     LeadershipGained
     | HostBooted
@@ -81,4 +89,5 @@ Event = (
     | FrameArrived
     | CommandGiven
     | GatherTooLarge
+    | ResultsRepeated
 )

@@ -3,7 +3,7 @@
 Its heartbeats and everything else it says are in workers.py.
 """
 
-from schedulerd.core import attempts
+from schedulerd.core import attempts, tally
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Drop
 from schedulerd.core.events import FrameArrived
@@ -38,11 +38,11 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     is_moved = before is not None and before is not worker
     is_over = holder.is_lost if is_moved else state.awake - holder.heard_at >= state.timing.suspect
     if is_other_boot and not holder.is_leaving and not is_over:
-        draft.drops.append(Drop("duplicate_worker", envelope.sender))
+        _refuse(state, holder, frame, now, draft)
         return
     if worker.id and worker.id != envelope.sender:  # another daemon listens at this address now
         if worker.nonce and not worker.is_leaving and state.awake - worker.heard_at < state.timing.suspect:
-            draft.drops.append(Drop("duplicate_worker", envelope.sender))
+            _refuse(state, worker, frame, now, draft)
             return
         part(state, worker)
     if before is not None and before is not worker:
@@ -59,12 +59,20 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     worker.labels = frozenset(inventory.labels)
     if is_new:
         worker.heard = 0
-        worker.is_leaving = False
+        worker.newest = worker.counts = None
+        worker.is_leaving = worker.is_suspect = worker.is_lost = worker.is_draining = False
         draft.events.append(event("worker_joined", now, worker=worker.name, detail=worker.address))
-    alive(state, worker, inventory.clock_ms, inventory.state, now)
+    alive(state, worker, inventory.clock_ms, inventory.state, now, draft)
     state.forget_able()
     _adopt(state, worker, now)
     _compare(state, worker, inventory, now, draft)
+
+
+def _refuse(state: State, holder: Worker, frame: FrameArrived, now: Moment, draft: Draft) -> None:
+    """A second daemon under one name is not believed while the first is heard; it may knock as often as it likes."""
+    draft.drops.append(Drop("duplicate_worker", frame.envelope.sender))
+    boot = f"boot {frame.envelope.sender_nonce[:8]}"
+    tally.repeated(state, tally.REFUSED, now, worker=holder.name, first=boot)
 
 
 def _adopt(state: State, worker: Worker, now: Moment) -> None:
@@ -104,9 +112,16 @@ def _compare(state: State, worker: Worker, inventory: msg.Inventory, now: Moment
     worker.mismatches = 0
 
 
-def alive(state: State, worker: Worker, clock_ms: int, said: str, now: Moment) -> None:
+def alive(state: State, worker: Worker, clock_ms: int, said: str, now: Moment, draft: Draft) -> None:
     """It has been heard of just now: heartbeat or inventory."""
     was = (worker.is_suspect, worker.is_lost, worker.is_open, worker.is_draining, worker.is_leaving)
+    if worker.is_suspect or worker.is_lost:
+        text = f"heard again after {state.awake - worker.heard_at:.1f} s"
+        draft.events.append(event("worker_returned", now, worker=worker.name, detail=text))
+    if said == "draining" and not worker.is_draining:
+        draft.events.append(event("worker_draining", now, worker=worker.name, detail="it takes nothing new"))
+    elif said == "leaving" and not worker.is_leaving:
+        draft.events.append(event("worker_left", now, worker=worker.name, detail="it said goodbye"))
     worker.heard_at = state.awake
     worker.last_seen = now.utc
     worker.clock_ms, worker.clock_at = clock_ms, now.mono

@@ -50,6 +50,7 @@ def workers(
             address=worker.address,
             version=worker.version,
             last_seen=worker.last_seen,
+            newest=worker.newest,
         )
         for worker in state.workers.values()
     )

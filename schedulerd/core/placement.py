@@ -19,6 +19,7 @@ from schedulerd.core.state import Lane, Run, State, Subtask, Worker
 from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
 
+WORTH_TELLING = 5.0  # seconds without an able worker, from which on it is told
 PLACES_A_STEP = 500  # attempts given out in one step, so that steps stay short ...
 PLACES_BEHIND = 100  # ... and fewer while fire times wait for theirs
 SETTLING = 5.0  # seconds after it began to lead in which a leader waits for every worker found to answer
@@ -106,7 +107,7 @@ def _place_group(
         if run.pinned:
             free -= _place_pinned(state, run, able, now, draft)
         elif run.unable_since is not None:
-            run.unable_since = None
+            _able_again(run, now, draft)
         if free > 0 and run.pending:
             free -= _place_any(state, run, able, free, now, draft)
         if not run.is_waiting:
@@ -201,8 +202,8 @@ def _place_pinned(state: State, run: Run, able: list[Worker], now: Moment, draft
             del run.pinned[worker_id]
     if is_unable:
         _mark_unable(state, run, now)
-    else:
-        run.unable_since = None
+    elif run.unable_since is not None:
+        _able_again(run, now, draft)
     return given
 
 
@@ -210,6 +211,16 @@ def _mark_unable(state: State, run: Run, now: Moment) -> None:
     if run.unable_since is None:
         run.unable_since = now.mono
         heapq.heappush(state.deadlines, (now.mono + run.job.dispatch_timeout / timedelta(seconds=1), run.id))
+
+
+def _able_again(run: Run, now: Moment, draft: Draft) -> None:
+    assert run.unable_since is not None
+    waited = now.mono - run.unable_since
+    run.unable_since = None
+    if waited >= WORTH_TELLING:
+        needs = ", ".join(run.job.requires) or "nothing"
+        text = f"{waited:.1f} s without an able worker; requires {needs}"
+        draft.events.append(runs.event("waited", now, run=run, detail=text))
 
 
 def _takes_work(worker: Worker) -> bool:

@@ -7,6 +7,7 @@ from msgspec import Struct
 from schedulerd.core.backfill import Fill, RowSplit
 from schedulerd.model.job import Definition, Pool
 from schedulerd.model.run import Pause
+from schedulerd.protocol.messages import Heartbeat
 
 KEY_USED = "this key was used before; nothing new was started"
 
@@ -186,6 +187,7 @@ class WorkerView(Struct, frozen=True, kw_only=True):
     address: str
     version: str
     last_seen: datetime | None
+    newest: Heartbeat | None = None  # what it said of itself last
 
 
 class ClusterView(Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ def event(
         run=run.id if run is not None else None,
         subtask=subtask,
         attempt=attempt.id if attempt is not None else None,
-        worker=attempt.worker if attempt is not None else worker,
+        worker=attempt.worker if attempt is not None and worker is None else worker,
         detail=detail,
     )
 

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from schedulerd.core.trigger import FireTime, next_fire
 from schedulerd.model.job import Definition, Every, Job, Pool
 from schedulerd.model.run import AttemptState, Cause, Pause, RunState, SubtaskState
-from schedulerd.protocol.messages import Order, Spec
+from schedulerd.protocol.messages import Counted, Heartbeat, Order, Spec
 from schedulerd.protocol.timing import Timing
 
 Lane = tuple[tuple[str, ...], tuple[str, ...]]  # what runs require and the pools they are in
@@ -177,11 +177,21 @@ class Worker(Struct, eq=False):
     digest: int = 0  # XOR over its accepted attempts, as we see it
     attempts: dict[str, Attempt] = field(default_factory=dict)
     unaccepted: dict[str, Attempt] = field(default_factory=dict)
+    newest: Heartbeat | None = None  # of this nonce
+    counts: Counted | None = None  # of the heartbeat before, to see what has grown
 
     @property
     def free(self) -> int:
         """Slots without an attempt of ours; there is no prefetch beyond the slots."""
         return self.slots - len(self.attempts)
+
+
+class Tallied(Struct, eq=False):
+    """Something that may repeat in storms, since it was last told; see tally.py."""
+
+    since: datetime
+    first: str  # what it was about, the first time; empty: nothing to name
+    count: int
 
 
 class State(Struct, eq=False):
@@ -240,6 +250,8 @@ class State(Struct, eq=False):
     next_greet: float = 0.0  # mono: workers just found are greeted more often until they answer
     greet_until: float = 0.0  # mono: nobody is greeted more often any more
     next_tick: float = 0.0  # mono
+    tally: dict[tuple[str, str, str], Tallied] = field(default_factory=dict)  # by kind, run, worker
+    next_tally: float = 0.0  # mono
 
     def forget_able(self) -> None:
         """A worker came, went or changed: who is able must be found out again."""

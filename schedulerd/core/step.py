@@ -5,7 +5,18 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from schedulerd.core import attempts, commands, firing, overlap, placement, releasing, runs, takeover, workers
+from schedulerd.core import (
+    attempts,
+    commands,
+    firing,
+    overlap,
+    placement,
+    releasing,
+    runs,
+    takeover,
+    tally,
+    workers,
+)
 from schedulerd.core import events as ev
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Effect, SetAlarm
@@ -37,6 +48,7 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
     if now.mono >= state.next_beat:
         state.next_beat = now.mono + state.timing.beat
         workers.beat(state, now, draft)
+        tally.tell(state, now, draft)
     workers.greet(state, now, draft)
     if now.mono >= state.next_tick:
         state.next_tick = now.mono + TICK
@@ -97,6 +109,7 @@ def _alarm_rang(state: State, event: ev.AlarmRang, now: Moment, draft: Draft) ->
 
 
 def _leadership_gained(state: State, event: ev.LeadershipGained, now: Moment, draft: Draft) -> None:
+    takeover.announce(state, event, now, draft)
     takeover.resume(state, now, draft)
 
 
@@ -131,6 +144,10 @@ def _gather_too_large(state: State, event: ev.GatherTooLarge, now: Moment, draft
         )
 
 
+def _results_repeated(state: State, event: ev.ResultsRepeated, now: Moment, draft: Draft) -> None:
+    tally.results_repeated(state, event.attempts, now)
+
+
 HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], None]] = {
     ev.AlarmRang: _alarm_rang,
     ev.LeadershipGained: _leadership_gained,
@@ -141,4 +158,5 @@ HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], None]] = {
     ev.CommandGiven: commands.given,
     ev.SendFailed: _send_failed,
     ev.GatherTooLarge: _gather_too_large,
+    ev.ResultsRepeated: _results_repeated,
 }

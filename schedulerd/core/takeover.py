@@ -2,6 +2,7 @@
 
 from schedulerd.core import overlap, runs
 from schedulerd.core.draft import Draft
+from schedulerd.core.events import LeadershipGained
 from schedulerd.core.firing import await_resume, count_again
 from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask, await_fire
 from schedulerd.core.trigger import next_fire
@@ -125,6 +126,17 @@ def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> 
     run.workers[record.worker_name] = None
     state.attempts[attempt.id] = attempt
     state.take_place(run.job.pools)
+
+
+def announce(state: State, gained: LeadershipGained, now: Moment, draft: Draft) -> None:
+    """An epoch begins: say what it found open."""
+    if gained.is_new:
+        waiting = sum(1 for run in state.runs.values() if not run.live)
+        text = (
+            f"epoch {state.epoch} begins with {len(state.runs)} open runs, {waiting} of them without an attempt; "
+            f"{len(state.attempts)} attempts are asked about"
+        )
+        draft.events.append(runs.event("takeover", now, detail=text))
 
 
 def resume(state: State, now: Moment, draft: Draft) -> None:

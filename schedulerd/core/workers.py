@@ -6,7 +6,7 @@ Silence is measured on the leader's awake time, so that its own stalls do not co
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from schedulerd.core import attempts
+from schedulerd.core import attempts, tally
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Connect, Disconnect, Drop, StepDown
 from schedulerd.core.events import FrameArrived, WorkersSeen
@@ -125,7 +125,9 @@ def _heartbeat(state: State, worker: Worker, beat: msg.Message, now: Moment, dra
     if beat.number <= worker.heard:
         return
     worker.heard = beat.number
-    alive(state, worker, beat.clock_ms, beat.state, now)
+    worker.newest = beat
+    tally.compare(state, worker, beat.counts, now)
+    alive(state, worker, beat.clock_ms, beat.state, now, draft)
     worker.mismatches = 0 if beat.digest == worker.digest else worker.mismatches + 1
     if worker.mismatches >= MISMATCHES:
         worker.mismatches = 0

@@ -111,6 +111,30 @@ class Client:
         finally:
             other.close()
 
+    def stream(
+        self, path: str, *, query: Query | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[str]:
+        """The lines of an answer that goes on, on a connection of its own, until it breaks or the server ends it.
+
+        Raises Failure for a refusal, and when nobody answers.
+        """
+        sent = {"Accept": "text/event-stream", "Schedulerd-User": _user(), **(headers or {})}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        target = path + (f"?{text}" if (text := _query_text(query or {})) else "")
+        connection = _connection(self.address)
+        try:
+            connection.request("GET", target, headers=sent)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise _refusal(Answer(response.status, response.headers, response.read()))
+            while line := response.readline():
+                yield line.decode("utf-8", "replace").rstrip("\n")
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Give the connection up."""
         if self._connection is not None:

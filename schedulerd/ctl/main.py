@@ -27,6 +27,7 @@ _VERBS = {
     "pause": "orders",
     "resume": "orders",
     "workers": "fleet",
+    "events": "events",
     "leader": "leader",
     "check": "table",
     "add": "add",

@@ -8,7 +8,21 @@ from schedulerd.core import effects as fx
 log = logging.getLogger("schedulerd")
 
 WARNINGS = frozenset(
-    {"worker_suspect", "worker_lost", "attempt_lost", "no_worker", "split_failed", "late_result", "rejected"}
+    {
+        "attempt_fenced",
+        "attempt_lost",
+        "helper_died",
+        "late_result",
+        "leader_lost",
+        "no_worker",
+        "rejected",
+        "split_failed",
+        "stale_frame",
+        "unknown_result",
+        "worker_lost",
+        "worker_refused",
+        "worker_suspect",
+    }
 )
 
 

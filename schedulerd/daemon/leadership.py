@@ -119,7 +119,7 @@ class Leadership:
         log.info("leading  epoch=%d jobs=%d open_runs=%d", epoch, len(state.jobs), len(state.runs))
         news: list[Effect] = [*means.succession.begin(epoch, now.utc)]
         means.alarm.rang()
-        events = self._beginning()
+        events = self._beginning(is_new=True)
         singly_until = 0.0  # mono: while a culprit is looked for, every event is a batch of its own
         while not means.stopping.is_set():
             if pulse.asked_down:
@@ -179,10 +179,10 @@ class Leadership:
         except (LedgerError, LeaseOver) as error:
             log.warning("the end of this leadership was not recorded: %s", error)
 
-    def _beginning(self) -> list[Event]:
+    def _beginning(self, is_new: bool = False) -> list[Event]:
         """What a State that was just rebuilt is told first."""
         found = [self._means.found] if self._means.found is not None else []
-        return [LeadershipGained(), HostBooted(clock.boot_id()), *found]
+        return [LeadershipGained(is_new), HostBooted(clock.boot_id()), *found]
 
     def _reject(
         self,
@@ -195,9 +195,9 @@ class Leadership:
         log.error("an event was rejected, it changes nothing: %s", detail)
         if not self._lease.holds():
             raise LeaseOver(self._lease.lost)
-        self._ledger.commit(
-            self._means.pulse.epoch, [RecordEvent(type="rejected", time=clock.utc_now(), detail=detail)]
-        )
+        rejected = RecordEvent(type="rejected", time=clock.utc_now(), detail=detail)
+        self._ledger.commit(self._means.pulse.epoch, [rejected])
+        performer.show([rejected])
         for event in batch:
             if isinstance(event, CommandGiven):
                 self._means.inbox.answer(event.token, CommandError("invalid", f"it was refused: {error}"))

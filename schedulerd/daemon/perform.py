@@ -10,7 +10,7 @@ from schedulerd.adapters.election import Lease
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.core import effects as fx
-from schedulerd.core.events import GatherTooLarge, SendFailed
+from schedulerd.core.events import GatherTooLarge, ResultsRepeated, SendFailed
 from schedulerd.daemon import rows
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.hostkit import failpoint
@@ -71,19 +71,34 @@ class Performer:
         """
         records = [effect for effect in effects if isinstance(effect, _RECORDS)]
         took = 0.0
+        noted = fx.Noted()
         if records:
             self._require_lease()
             failpoint.each(rows.BEFORE_COMMIT, records)
             begun = time.perf_counter()
-            self._ledger.commit(self._epoch, records)
+            noted = self._ledger.commit(self._epoch, records)
             took = time.perf_counter() - begun
             failpoint.each(rows.AFTER_COMMIT, records)
         for effect in effects[len(records) :]:
             self._order(effect, now)
         for watch in self._watches:
             watch(effects, took)
+        if noted.events or noted.repeated:
+            self._tell(noted)
         if self._is_muted:
             raise LeaseOver(self._lease.lost)
+
+    def show(self, effects: Sequence[fx.Effect]) -> None:
+        """Let the watches see what was written without the core."""
+        for watch in self._watches:
+            watch(effects, 0.0)
+
+    def _tell(self, noted: fx.Noted) -> None:
+        """What the ledger found out by itself is watched as well, and results that came again are tallied."""
+        self.show(noted.events)
+        if noted.repeated:
+            self.show([fx.Count("duplicate_results", by=len(noted.repeated))])
+            self._inbox.put(ResultsRepeated(noted.repeated))
 
     def acknowledge(self, peer: str, envelope: Envelope, result: Result) -> None:
         """Have the worker forget outcomes that cannot be recorded; `peer` may lead nowhere."""
@@ -113,6 +128,8 @@ class Performer:
                 self._outbox.disconnect(peer)
             case fx.SendGather():
                 self._send_gather(effect)
+            case fx.Count():
+                pass  # for the watches
             case fx.Drop(reason, peer):
                 self._complain(reason, peer)
             case _:
@@ -124,11 +141,11 @@ class Performer:
 
     def _send(self, peer: str, receiver: str, nonce: str, message: Message) -> None:
         frame = encode(Envelope(self._epoch, self._leader, self._nonce, receiver, nonce), message)
+        failpoint.each(rows.BEFORE_SEND, (message,))
         # at each send: the commit before may have been slow, or this process stopped since
         if not self._lease.holds():
             self._is_muted = True
             return
-        failpoint.each(rows.BEFORE_SEND, (message,))
         if not self._outbox.send(peer, frame):
             attempts = (
                 tuple(order.attempt for order in message.orders) if isinstance(message, Dispatch) else ()

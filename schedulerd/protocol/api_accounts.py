@@ -13,7 +13,7 @@ class WhyEntry:
     """One thing that happened, or will, on the way to the verdict."""
 
     time: str
-    source: str  # trigger | job | operator | leader | ledger | run | attempt | event
+    source: str  # trigger | job | operator | leader | ledger | run | scheduler NAME epoch N | worker NAME
     text: str
 
 
@@ -71,7 +71,11 @@ class RunAccount:
     has_slot: bool
     asked_by: str
     definition_json: bytes  # the definition it was fired from
-    events: list[Event] = field(default_factory=list)  # oldest first
+    events: list[Event] = field(default_factory=list)  # about the run, oldest first
+    is_more: bool = False  # there are more of them
+    beside: list[Event] = field(default_factory=list)  # about its workers and leaders while it was open
+    leaderships: list[Leadership] = field(default_factory=list)  # the one that recorded it, and later ones
+    ahead: list[str] = field(default_factory=list)  # runs of the job that were open when it was recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

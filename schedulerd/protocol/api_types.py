@@ -84,6 +84,7 @@ class Attempt:
     output_tail: str  # the last part of its output, undecodable bytes replaced
     signal: int | None = None
     detail: str = ""
+    assigned_at: str | None = None
     usage: dict[str, int] | None = None
 
 
@@ -131,6 +132,18 @@ class RunQuery:
     states: tuple[str, ...] = ()
     since: str | None = None
     cursor: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """Which events: newest first, or oldest first from `after` on."""
+
+    after: int | None = None  # only younger ones than this `seq`, oldest first
+    before: int | None = None  # only older ones than this `seq`
+    job: str | None = None
+    run: str | None = None
+    types: tuple[str, ...] = ()
     limit: int = 100
 
 

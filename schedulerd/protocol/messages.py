@@ -125,6 +125,17 @@ class Drain(Message, frozen=True, array_like=True):
 # ---- worker -> leader ------------------------------------------------------------------------------------------
 
 
+class Counted(Struct, frozen=True, array_like=True, gc=False):
+    """What a worker has counted since its boot; the leader shows it, and tells what has grown."""
+
+    duplicate_dispatches: Count = 0  # orders for attempts it had already, answered with what it knew of them
+    stale_frames: Count = 0  # frames of an older epoch, refused
+    refused_orders: Count = 0  # orders it did not take: expired, full, draining, faulty
+    results_resent: Count = 0  # results sent again because nobody had acknowledged them
+    fenced: Count = 0  # attempts it ended because no leader was heard for too long
+    helper_deaths: Count = 0  # ends of the process that starts children
+
+
 class Heartbeat(Message, frozen=True, array_like=True):
     """The worker's beat, every 2 s, from 1 for each nonce."""
 
@@ -135,6 +146,7 @@ class Heartbeat(Message, frozen=True, array_like=True):
     lag_ms: int  # how late the worker's loop was for this beat
     journal_depth: int  # attempts in the journal that are not tombstones
     state: str = "ready"  # ready | draining | leaving (the last beat before it ends)
+    counts: Counted = Counted()
 
 
 class Accepted(Message, frozen=True, array_like=True):

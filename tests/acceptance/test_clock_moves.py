@@ -136,6 +136,7 @@ def test_an_hour_back_fires_nothing_again_and_jobs_go_on_at_the_mark(
         log = fleet.place / "schedulerd.log"
         said = re.compile(r"the wall clock stepped by -3(600|599\.9)")
         assert wait_until(lambda: bool(said.search(log.read_text())), 10)
+        assert "schedulerd_clock_jumps_total 1.0" in fleet.metrics()
         rows = slots(fleet, "tick")
         used = cpu_seconds(scheduler.pid), cpu_seconds(worker.pid)
         assert not wait_until(lambda: len(slots(fleet, "tick")) > len(rows), 4)

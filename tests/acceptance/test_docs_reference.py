@@ -3,6 +3,7 @@
 A new one without its line fails here, and so does a line about one that is gone.
 """
 
+import ast
 import re
 import sqlite3
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from msgspec import structs
 from support.markdown import Row, rows, sections
 
+import schedulerd
 from schedulerd.adapters.jobfiles import catalog
 from schedulerd.adapters.jobfiles.values import _OWN_VARIABLES
 from schedulerd.adapters.ledger.open import open_ledger
 from schedulerd.adapters.metrics import Metrics
 from schedulerd.api.door import Door
 from schedulerd.api.server import build_app
+from schedulerd.core import notes, tally
 from schedulerd.ctl.exits import Exit
 from schedulerd.ctl.main import cli
 from schedulerd.hostkit import settings as hostkit_settings
@@ -229,5 +232,50 @@ def test_metrics_names_every_metric_with_its_labels() -> None:
         for row in rows(found[title])
     }
     for collector, names in registry._collector_to_names.items():
-        documented = labels[next(name for name in labels if name in names)]
-        assert documented == set(collector._labelnames), names  # type: ignore[attr-defined]
+        if names:
+            documented = labels[next(name for name in labels if name in names)]
+            assert documented == set(collector._labelnames), names  # type: ignore[attr-defined]
+            continue
+        for family in collector.collect():  # several metrics of one collector
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            assert labels[name] == set(family._labelnames), name  # type: ignore[attr-defined]
+
+
+def test_metrics_names_every_type_of_event() -> None:
+    """Types are the first words of calls that make events, and a few constants; f-strings stand for their patterns."""
+    literal, patterns = set(tally.TYPES) | {notes.REVOKED, notes.RESENT}, set[str]()
+    for file in SOURCES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and (kind := _type_of_event(node)) is not None:
+                if isinstance(kind, ast.Constant):
+                    literal.add(str(kind.value))
+                elif isinstance(kind, ast.JoinedStr):
+                    patterns.add(
+                        "".join(str(p.value) if isinstance(p, ast.Constant) else r"\w+" for p in kind.values)
+                    )
+    named = {
+        name
+        for row in rows(sections(REFERENCE / "metrics.md")["Events"])
+        for name in re.findall(r"`(\w+)`", row.cells[0])
+    }
+    assert literal <= named
+    chosen = {"cancelled", "replaced", "attempt_fenced", "attempt_lost", "attempt_unstarted"}  # by a variable
+    assert chosen <= named
+    others = named - literal - chosen
+    assert all(any(re.fullmatch(pattern, name) for pattern in patterns) for name in others), others
+
+
+SOURCES = sorted(
+    file
+    for room in ("core", "daemon", "adapters/ledger")
+    for file in (Path(schedulerd.__file__).parent / room).rglob("*.py")
+)
+
+
+def _type_of_event(call: ast.Call) -> ast.expr | None:
+    """The expression that is the type, if this call makes an event."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name == "RecordEvent":
+        return next((word.value for word in call.keywords if word.arg == "type"), None)
+    place = {"event": 0, "_note": 0 if len(call.args) > 5 else 2}.get(name)
+    return call.args[place] if place is not None and len(call.args) > place else None

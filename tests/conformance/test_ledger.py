@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,6 +28,7 @@ from schedulerd.adapters.ledger.base import Ledger, LedgerReader
 from schedulerd.adapters.ledger.open import open_ledger, open_reader
 from schedulerd.core.backfill import Piece, RowSplit
 from schedulerd.core.effects import (
+    Noted,
     Record,
     RecordAnchors,
     RecordAttempts,
@@ -35,6 +37,7 @@ from schedulerd.core.effects import (
     RecordCancel,
     RecordEvent,
     RecordJobs,
+    RecordLateResults,
     RecordMarks,
     RecordOutcomes,
     RecordPause,
@@ -61,7 +64,7 @@ from schedulerd.model.run import (
     SkipReason,
     SubtaskState,
 )
-from schedulerd.protocol.api_types import PauseInfo, RunDetail, RunQuery, SubtaskCounts
+from schedulerd.protocol.api_types import EventQuery, PauseInfo, RunDetail, RunQuery, SubtaskCounts
 from schedulerd.protocol.messages import Captured, Outcome
 
 Commit = Callable[..., None]
@@ -1075,3 +1078,64 @@ def test_a_range_of_excluded_fire_times_is_spread_with_the_calendar_of_its_defin
         ("02", "calendar"),
     ]
     assert ledger.load().jobs[0].definition.job == limited
+
+
+# ---- what the ledger notes by itself, and events by what they are about -----------------------------------------
+
+
+def test_a_commit_tells_what_only_the_ledger_knows(ledger: Ledger) -> None:
+    epoch = ledger.lead("here", 0, T0)
+    ledger.commit(epoch, [RecordJobs((job_row(),))])
+    run = new_run()
+    assert ledger.commit(epoch, [*fired(run), RecordOutcomes((outcome(run.id, state="lost"),))]) == Noted()
+    late, unknown = outcome(run.id), outcome(run.id, 7, 1)
+    noted = ledger.commit(epoch, [RecordLateResults((late, unknown), at(2))])
+    assert [(event.type, event.attempt, event.job, event.run) for event in noted.events] == [
+        ("late_result", late.attempt, "backup", run.id),
+        ("unknown_result", unknown.attempt, "backup", run.id),
+    ]
+    assert [event.worker for event in noted.events] == ["w1", None]
+    assert noted.repeated == ()
+    assert ledger.commit(epoch, [RecordLateResults((late,), at(3))]) == Noted((), (late.attempt,))
+
+
+def test_events_are_found_by_job_run_type_and_number(commit: Commit, reader: LedgerReader) -> None:
+    told = [
+        RecordEvent(type="worker_lost", time=at(1), worker="w1"),
+        RecordEvent(type="retried", time=at(2), job="backup", run="backup@1", attempt="backup@1~0~1"),
+        RecordEvent(type="retried", time=at(3), job="backup", run="backup@2", attempt="backup@2~0~1"),
+        RecordEvent(type="paused", time=at(4), job="backup"),
+    ]
+    assert reader.newest_event() == 0
+    commit(*told)
+    newest = reader.newest_event()
+
+    def found(**query: Any) -> list[tuple[str, str | None]]:
+        return [(event.type, event.run) for event in reader.find_events(EventQuery(**query))]
+
+    assert found(job="backup") == [("paused", None), ("retried", "backup@2"), ("retried", "backup@1")]
+    assert found(run="backup@1") == [("retried", "backup@1")]
+    assert found(types=("worker_lost", "paused")) == [("paused", None), ("worker_lost", None)]
+    assert found(limit=1) == [("paused", None)]
+    assert found(before=newest, limit=1) == [("retried", "backup@2")]
+    assert found(after=newest - 3, limit=2) == [("retried", "backup@1"), ("retried", "backup@2")]
+    assert found(after=newest) == []
+
+
+def test_the_account_of_a_run_has_its_leaders_its_workers_and_who_was_ahead(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    ahead, run = new_run(0.5), new_run(1)
+    commit(*fired(ahead))
+    commit(RecordEvent(type="worker_suspect", time=T0 - MINUTE, worker="w1"))
+    commit(*fired(run))
+    (attempt,) = detail(reader, run.id).subtasks_detail[0].attempts
+    assert attempt.assigned_at is not None
+    commit(RecordEvent(type="worker_suspect", time=run.created_at + MINUTE / 2, worker=attempt.worker))
+    commit(RecordEvent(type="worker_suspect", time=run.created_at + MINUTE / 2, worker="another"))
+    ledger.lead("there", 0, run.created_at + MINUTE)
+    account = reader.run_account(run.id)
+    assert account is not None
+    assert [one.leader for one in account.leaderships] == ["here", "there"]
+    assert [(event.type, event.worker) for event in account.beside] == [("worker_suspect", attempt.worker)]
+    assert account.ahead == [ahead.id]

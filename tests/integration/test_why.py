@@ -84,9 +84,17 @@ def test_a_run_is_told_with_its_attempts(scheduler: SmallScheduler, server: Serv
     assert answer["fire_time"] == "2026-11-23T02:05:00Z"
     texts = told(answer)
     assert texts[0] == ("trigger", "*/5 * * * * names 2026-11-23 02:05:00 +0000 (UTC)")
-    assert ("attempt", "subtask 0, attempt 1 at w1: failed (exit, exit code 3)") in texts
-    assert ("attempt", "subtask 0, attempt 2 at w1: failed (exit, exit code 3)") in texts
-    assert texts[-1] == ("run", "failed: exit")
+    tower = "scheduler tower epoch 1"
+    assert [(source, text) for source, text in texts if "subtask 0" in text] == [
+        (tower, "subtask 0, attempt 1: assigned to w1"),
+        ("worker w1", "subtask 0, attempt 1: accepted and started"),
+        ("worker w1", "subtask 0, attempt 1: failed (exit, exit code 3)"),
+        (tower, "subtask 0, attempt 1: given out again: after failed, as attempt 2: retry 1 of 1"),
+        (tower, "subtask 0, attempt 2: assigned to w1"),
+        ("worker w1", "subtask 0, attempt 2: accepted and started"),
+        ("worker w1", "subtask 0, attempt 2: failed (exit, exit code 3)"),
+    ]
+    assert texts[-1] == (tower, "closed: failed: exit; its 2 results are recorded and acknowledged")
     times = [entry["time"] for entry in answer["timeline"]]
     assert times == sorted(times)
     assert why(server, run="bad@") == answer
@@ -145,7 +153,7 @@ def test_a_missed_fire_time_names_the_leader_that_found_it(tmp_path: Path, sched
     ):
         old = why(server, job="backup", time="2026-11-23T02:10:00Z")
         assert (old["verdict"], old["reason"]) == ("skipped", "too_old")
-        assert ("leader", "scheduler began to lead in epoch 2, 2h51m later") in told(old)
+        assert ("leader", "tower began to lead in epoch 2, 2h51m later") in told(old)
         young = why(server, job="backup", time="2026-11-23T04:10:00Z")
         assert (young["verdict"], young["reason"]) == ("skipped", "misfire")
         assert (caught := why(server, job="backup"))["verdict"] in ("pending", "ran")

@@ -363,6 +363,7 @@ def test_thousands_of_attempts_run_once_each_though_every_dispatch_comes_twice(t
         if beat.digest:  # it left before the last acknowledgement was read
             beat = leader.wait_for(Heartbeat, since=len(leader.frames))
         assert (beat.digest, beat.free, beat.journal_depth) == (0, 500, 0)
+        assert beat.counts.duplicate_dispatches == 5_000
         assert sorted(runner.spawned) == sorted(attempts)
         assert (
             loop.state.counters["duplicate_dispatches"] + loop.state.counters.get("refused_tombstone", 0)

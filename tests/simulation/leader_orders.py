@@ -50,6 +50,8 @@ class LeaderHands(Process):
                 self._links[peer] = self._agenda.now
             case fx.Disconnect(peer):
                 self._links.pop(peer, None)
+            case fx.Count():
+                pass
             case fx.Drop(reason, peer):
                 self._chronicle.log(self.name, f"drops a frame of {peer}: {reason}")
             case _:

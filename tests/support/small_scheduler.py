@@ -126,11 +126,11 @@ class SmallScheduler:
 
     def _open(self) -> None:
         self._ledger = open_ledger(self.url)
-        self._epoch = self._ledger.lead("scheduler", 0, self.now)
+        self._epoch = self._ledger.lead("tower", 0, self.now)
         self._state = rebuild(
             self._ledger.load(),
             epoch=self._epoch,
-            leader="scheduler",
+            leader="tower",
             results="tcp://127.0.0.1:1",
             output="",
             timing=Timing(),
@@ -205,7 +205,7 @@ class SmallScheduler:
         return [self._frame(name, message) for message in [*frames, msg.Result(ends)]]
 
     def _frame(self, name: str, message: msg.Message) -> ev.FrameArrived:
-        return ev.FrameArrived(Envelope(self._epoch, f"id-{name}", f"boot-{name}", "scheduler", ""), message)
+        return ev.FrameArrived(Envelope(self._epoch, f"id-{name}", f"boot-{name}", "tower", ""), message)
 
     def _moment(self) -> Moment:
         return Moment(self.now, self._mono)

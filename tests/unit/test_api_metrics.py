@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from schedulerd.adapters.metrics import Metrics
 from schedulerd.core import effects as fx
+from schedulerd.core.requests import WorkerView
 from schedulerd.model.run import Cause, NewRun, RunState, Skip, SkipReason
-from schedulerd.protocol.messages import Outcome
+from schedulerd.protocol.messages import Counted, Heartbeat, Outcome
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 
@@ -33,6 +34,21 @@ def _closed(state: RunState, job: str = "x") -> fx.CloseRun:
         state=state,
         reason="",
         finished_at=NOW + timedelta(seconds=21),
+    )
+
+
+def _worker(name: str, duplicates: int, id: str = "") -> WorkerView:
+    return WorkerView(
+        id=id or name,
+        name=name,
+        state="ready",
+        slots=2,
+        running=0,
+        labels=(),
+        address="h:1",
+        version="1",
+        last_seen=NOW,
+        newest=Heartbeat(1, 5, 2, 0, 250, 7, "ready", Counted(duplicate_dispatches=duplicates)),
     )
 
 
@@ -66,13 +82,53 @@ def test_ends_of_runs_move_the_job_gauges() -> None:
 
 def test_lost_and_late_are_counted() -> None:
     metrics = Metrics()
-    lost, late = Outcome("x@1~0~1", "lost"), Outcome("x@1~0~1", "succeeded")
-    metrics.on_effects(
-        [fx.RecordOutcomes((lost, late)), fx.RecordLateResults((late,), NOW), fx.Drop("nonce", "w1")]
-    )
-    assert _value(metrics, "attempts_lost_total") == 1
+    lost, done = Outcome("x@1~0~1", "lost"), Outcome("x@1~1~1", "succeeded")
+    fenced = Outcome("x@1~2~1", "lost", "fenced")
+    told = [fx.RecordEvent(type=kind, time=NOW) for kind in ("late_result", "unknown_result", "takeover")]
+    metrics.on_effects([fx.RecordOutcomes((lost, done, fenced)), fx.Drop("nonce", "w1"), *told])
+    assert _value(metrics, "attempts_total", state="lost") == 2
+    assert _value(metrics, "attempts_total", state="succeeded") == 1
+    assert _value(metrics, "attempts_lost_total") == 2
+    assert _value(metrics, "fenced_total") == 1
     assert _value(metrics, "late_results_total") == 1
+    assert _value(metrics, "unknown_results_total") == 1
+    assert _value(metrics, "takeovers_total") == 1
+    assert _value(metrics, "events_total", type="late_result") == 1
     assert _value(metrics, "bad_frames_total") == 1
+    assert _value(metrics, "dropped_frames_total", reason="nonce") == 1
+
+
+def test_a_result_that_comes_again_is_not_a_late_one() -> None:
+    metrics = Metrics()
+    again = Outcome("x@1~0~1", "succeeded")
+    metrics.on_effects([fx.RecordLateResults((again,), NOW), fx.Count("duplicate_results")])
+    assert _value(metrics, "late_results_total") == 0
+    assert _value(metrics, "duplicate_results_total") == 1
+
+
+def test_what_the_core_counts_is_shown() -> None:
+    metrics = Metrics()
+    metrics.on_effects(
+        [fx.Count("retries", "timeout", 3), fx.Count("dispatches_resent", by=2), fx.Count("revocations")]
+    )
+    assert _value(metrics, "retries_total", after="timeout") == 3
+    assert _value(metrics, "dispatches_resent_total") == 2
+    assert _value(metrics, "revocations_total") == 1
+
+
+def test_workers_counts_are_shown_and_go_with_them() -> None:
+    metrics = Metrics()
+    metrics.show_workers(
+        [_worker("w1", 3), _worker("w2", 0), _worker("twin", 1, "a"), _worker("twin", 2, "b")]
+    )
+    assert _value(metrics, "duplicate_dispatches_total", worker="w1") == 3
+    assert _value(metrics, "duplicate_dispatches_total", worker="w2") == 0
+    assert _value(metrics, "duplicate_dispatches_total", worker="twin") == 3
+    assert _value(metrics, "worker_journal_depth", worker="w1") == 7
+    assert _value(metrics, "worker_lag_seconds", worker="w1") == 0.25
+    metrics.show_workers([_worker("w2", 0)])
+    assert _value(metrics, "duplicate_dispatches_total", worker="w1") is None
+    assert 'worker="w2"' in metrics.render().decode()
 
 
 def test_series_of_removed_jobs_go_away() -> None:

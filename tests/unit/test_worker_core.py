@@ -3,17 +3,19 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedulerd.protocol.codec import Envelope, digest_of
+from schedulerd.protocol.codec import Envelope, decode, digest_of, encode
 from schedulerd.protocol.ids import EPOCH_LEAP, HIGHEST_BELIEVED
 from schedulerd.protocol.messages import (
     Accepted,
     Cancel,
     Cancellation,
     Captured,
+    Counted,
     Dispatch,
     Drain,
     Heartbeat,
@@ -803,3 +805,25 @@ def test_no_attempt_is_started_twice_and_nothing_is_said_or_started_before_it_is
                 outcome.state != "unstarted" or outcome.attempt not in spawned or outcome.reason == "expired"
             )
     assert len(spawned) == len(set(spawned))
+
+
+def test_heartbeats_tell_what_was_counted_since_the_boot() -> None:
+    state = led(slots=3)
+    step(state, [dispatch("a")], at(100_100))
+    step(state, [dispatch("a"), dispatch("a", "b")], at(100_200))
+    (beat,) = said(Heartbeat, step(state, [Tick()], at(102_500)))
+    assert beat.counts == Counted(duplicate_dispatches=2)
+    stale = Envelope(0, "old", "boot", state.identity.worker, state.identity.nonce)
+    step(state, [FrameArrived(stale, Dispatch([], []))], at(102_600))
+    (beat,) = said(Heartbeat, step(state, [Tick()], at(104_600)))
+    assert beat.counts == Counted(duplicate_dispatches=2, stale_frames=1)
+
+
+def test_a_leader_of_the_version_before_and_after_understands_the_other_heartbeat() -> None:
+    new = Heartbeat(2, 3, 1, 4, 5, 6, "ready", Counted(duplicate_dispatches=7))
+    header = Envelope(1, "w", "n", "l", "")
+    assert decode([encode(header, new)]).message == new
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(new))
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:7]), type=Heartbeat).counts == Counted()
+    longer = [*fields[:7], [*fields[7], 8, 9]]  # a worker of the version after counts more
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(longer), type=Heartbeat) == new

@@ -6,13 +6,14 @@ Reads only, in the caller's transaction. What it means is said elsewhere.
 from typing import Any
 
 from schedulerd.adapters.ledger.connection import Connection
+from schedulerd.adapters.ledger.events import EVENT, beside, event
 from schedulerd.adapters.ledger.rows import text
 from schedulerd.protocol import api_accounts as accounts
 from schedulerd.protocol import api_types as shapes
 
-EVENT = "SELECT seq, time, type, job, run, subtask, attempt, worker, epoch, detail FROM events"
 _OPEN_SHOWN = 10
-_EVENTS_SHOWN = 200
+_EVENTS_SHOWN = 1000
+_LEADERSHIPS_SHOWN = 20
 
 _SLOT = """
 SELECT s.first, s.last, s.count, s.reason, runs.id, d.document
@@ -24,7 +25,7 @@ SELECT id FROM runs WHERE job = ?1 AND created_at <= ?2 AND coalesce(finished_at
 ORDER BY n LIMIT ?3
 """
 _RUN = """
-SELECT r.created_at, r.has_slot, r.asked_by, d.document, r.job
+SELECT r.created_at, r.has_slot, r.asked_by, d.document, r.job, r.epoch, r.finished_at
 FROM runs AS r JOIN definitions AS d ON d.job = r.job AND d.version = r.version WHERE r.id = ?
 """
 
@@ -62,34 +63,32 @@ def fire_account(connection: Connection, job: str, at: int) -> accounts.FireAcco
 
 def run_account(connection: Connection, detail: shapes.RunDetail) -> accounts.RunAccount:
     """What the ledger knows about a recorded run besides `detail`."""
-    created_at, has_slot, asked_by, document, job = connection.execute(_RUN, (detail.id,)).fetchone()
+    row = connection.execute(_RUN, (detail.id,)).fetchone()
+    created_at, has_slot, asked_by, document, job, epoch, finished_at = row
     rows = connection.execute(
-        f"{EVENT} WHERE job = ? AND run = ? ORDER BY seq LIMIT ?", (job, detail.id, _EVENTS_SHOWN)
-    )
+        f"{EVENT} WHERE job = ? AND run = ? ORDER BY seq LIMIT ?", (job, detail.id, _EVENTS_SHOWN + 1)
+    ).fetchall()
+    leaderships = connection.execute(
+        "SELECT epoch, leader, since FROM epochs WHERE epoch >= ? ORDER BY epoch LIMIT ?",
+        (epoch, _LEADERSHIPS_SHOWN),
+    ).fetchall()
+    workers = dict.fromkeys(one.worker for part in detail.subtasks_detail for one in part.attempts)
+    ahead = connection.execute(_OPEN, (job, created_at, _OPEN_SHOWN))
     return accounts.RunAccount(
         detail=detail,
         created_at=text(created_at),
         has_slot=bool(has_slot),
         asked_by=asked_by,
         definition_json=document.encode(),
-        events=[event(row) for row in rows],
-    )
-
-
-def event(row: tuple[Any, ...]) -> shapes.Event:
-    """An event from a row of EVENT."""
-    seq, time, type, job, run, subtask, attempt, worker, epoch, detail = row
-    return shapes.Event(
-        seq=seq,
-        time=text(time),
-        type=type,
-        job=job,
-        run=run,
-        subtask=subtask,
-        attempt=attempt,
-        worker=worker,
-        epoch=epoch,
-        detail=detail,
+        events=[event(row) for row in rows[:_EVENTS_SHOWN]],
+        is_more=len(rows) > _EVENTS_SHOWN,
+        beside=beside(connection, created_at, finished_at, list(workers)),
+        leaderships=[
+            accounts.Leadership(epoch=number, leader=leader, since=text(since))
+            for number, leader, since in leaderships
+            if number == epoch or finished_at is None or since <= finished_at
+        ],
+        ahead=[run for (run,) in ahead if run != detail.id],
     )
 
 

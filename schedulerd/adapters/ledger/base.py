@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from schedulerd.core.backfill import SlotRow
-from schedulerd.core.effects import Record
+from schedulerd.core.effects import Noted, Record
 from schedulerd.model.run import OpenWork
 from schedulerd.protocol import api_types as shapes
 from schedulerd.protocol.api_accounts import FireAccount, RunAccount
@@ -20,8 +20,8 @@ class Ledger(Protocol):
     def load(self) -> OpenWork:
         """Everything that is not final, and the job table."""
 
-    def commit(self, epoch: int, records: Sequence[Record]) -> None:
-        """Write all `records` in one durable transaction, or nothing.
+    def commit(self, epoch: int, records: Sequence[Record]) -> Noted:
+        """Write all `records` in one durable transaction, or nothing; returns what only the ledger could know.
 
         Raises StaleEpoch when a newer leader has recorded itself, LedgerContentError when the content is refused,
         LedgerError for I/O. Rows that are there already (same run, skip, subtask, attempt, result) are left alone,
@@ -58,6 +58,8 @@ class LedgerReader(Protocol):
     def run_ids(self, prefix: str, limit: int) -> list[str]: ...
     def slots(self, job: str, cursor: str, limit: int) -> tuple[list[shapes.Slot], str | None]: ...
     def events(self, before_seq: int, limit: int) -> list[shapes.Event]: ...
+    def find_events(self, query: shapes.EventQuery) -> list[shapes.Event]: ...
+    def newest_event(self) -> int: ...
     def manual_run(self, job: str, key: str) -> str | None: ...
     def has_slot(self, job: str, fire_time: datetime) -> bool: ...
     def slot_rows(self, job: str, first: datetime, last: datetime) -> list[SlotRow]: ...

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from schedulerd.adapters.ledger.connection import Connection, each
+from schedulerd.core.effects import Noted, RecordEvent
 from schedulerd.errors import LedgerContentError
 
 # Running totals of one run inside a batch: positions in the list `Batch.deltas` keeps.
 TOTAL, RUNNING, SUCCEEDED, FAILED, IS_RUNNING, IS_SPLIT, STARTED_AT = range(7)
+
+_NOTHING = Noted()
 
 Key = tuple[int, int, int]  # of an attempt: number of its run, subtask, number from 1
 
@@ -71,6 +74,8 @@ class Batch:
         self.highest_fence = 0
         self.deltas: dict[int, list[Any]] = {}
         self.recounts: dict[int, None] = {}
+        self.noted: list[RecordEvent] = []  # events that the core did not ask for
+        self.repeated: list[str] = []  # attempts whose result came again
 
     def write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Execute for each row; how many rows of the table it changed."""
@@ -150,6 +155,10 @@ class Batch:
     ) -> None:
         """One row of the events; `time` in microseconds."""
         self.connection.execute(_EVENT, (time, type, job, run, subtask, attempt, worker, self.epoch, detail))
+
+    def found(self) -> Noted:
+        """What the leader is told once the transaction is written."""
+        return Noted(tuple(self.noted), tuple(self.repeated)) if self.noted or self.repeated else _NOTHING
 
     def finish(self) -> None:
         """Write what was gathered."""

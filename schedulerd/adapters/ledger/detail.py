@@ -26,7 +26,7 @@ _ATTEMPTS = f"""
 SELECT a.subtask, a.number, a.worker_name, a.worker, a.epoch, a.state, a.reason, a.exit_code, a.started_at,
     a.finished_at, a.signal, a.detail, a.wall_ms, a.user_ms, a.system_ms, a.peak_bytes, a.output_bytes,
     {_last("o.stdout_head")}, {_last("o.stdout_tail")}, o.stdout_dropped,
-    {_last("o.stderr_head")}, {_last("o.stderr_tail")}, o.stderr_dropped
+    {_last("o.stderr_head")}, {_last("o.stderr_tail")}, o.stderr_dropped, a.assigned_at
 FROM attempts_now AS a LEFT JOIN outputs AS o ON o.n = a.output
 WHERE a.run = ?1 ORDER BY a.subtask, a.number
 """
@@ -79,7 +79,8 @@ def _attempt(run: str, row: tuple[Any, ...], tail: int) -> shapes.Attempt:
         exit_code=exit_code,
         started_at=text_or_none(started_at),
         finished_at=text_or_none(finished_at),
-        output_tail=_tail(row[17:], tail),
+        output_tail=_tail(row[17:23], tail),
+        assigned_at=text_or_none(row[23]),
         signal=signal,
         detail=detail or "",
         usage=usage,

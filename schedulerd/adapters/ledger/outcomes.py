@@ -7,8 +7,9 @@ takeover, repeated, late, unknown) it looks first.
 from typing import Any
 
 from schedulerd.adapters.ledger.batch import Batch, Key
+from schedulerd.adapters.ledger.rows import instant as instant_of
 from schedulerd.adapters.ledger.rows import micros
-from schedulerd.core.effects import RecordLateResults, RecordOutcomes, RecordStarted
+from schedulerd.core.effects import RecordEvent, RecordLateResults, RecordOutcomes, RecordStarted
 from schedulerd.model.run import AttemptState
 from schedulerd.protocol.ids import split_attempt_id
 from schedulerd.protocol.messages import Outcome
@@ -29,6 +30,9 @@ _KNOWN = """
 SELECT o.state FROM attempts AS a
 LEFT JOIN outcomes AS o ON o.run = a.run AND o.subtask = a.subtask AND o.number = a.number
 WHERE a.run = ? AND a.subtask = ? AND a.number = ?
+"""
+_WORKER = """
+SELECT b.name FROM attempts AS a JOIN boots AS b ON b.n = a.boot WHERE a.run = ? AND a.subtask = ? AND a.number = ?
 """
 _OUTPUT = """
 INSERT INTO outputs (n, stdout_head, stdout_tail, stdout_dropped, stderr_head, stderr_tail, stderr_dropped)
@@ -106,11 +110,10 @@ def record_late_results(batch: Batch, record: RecordLateResults) -> None:
     for outcome in record.outcomes:
         key, state = _look_up(batch, outcome.attempt)
         if key is not None and state == AttemptState.LOST.value and outcome.state not in _NO_WORD:
-            run, subtask, _ = split_attempt_id(outcome.attempt)
-            detail = f"{outcome.state} {outcome.reason}".strip()
-            job = run.partition("@")[0]
-            batch.event(micros(record.time), "late_result", job, run, subtask, outcome.attempt, None, detail)
+            (worker,) = batch.connection.execute(_WORKER, key).fetchone()
+            _note(batch, micros(record.time), "late_result", outcome, worker)
         elif key is not None and state is not None:
+            batch.repeated.append(outcome.attempt)
             continue
         record_outcomes(batch, RecordOutcomes((outcome,)))
 
@@ -159,11 +162,29 @@ def _make_room(batch: Batch, outcome: Outcome) -> Key | None:
 
 
 def _record_unknown(batch: Batch, outcome: Outcome) -> None:
-    run, subtask, _ = split_attempt_id(outcome.attempt)
     told = outcome.finished_utc_ms or outcome.started_utc_ms
     if told is None:
         (time,) = batch.connection.execute("SELECT since FROM leadership").fetchone()
     else:
         time = told * 1000
+    _note(batch, time, "unknown_result", outcome)
+
+
+def _note(batch: Batch, time: int, type: str, outcome: Outcome, worker: str | None = None) -> None:
+    """An event about a result that nobody waited for; `time` in microseconds."""
+    run, subtask, _ = split_attempt_id(outcome.attempt)
+    job = run.partition("@")[0]
     detail = f"{outcome.state} {outcome.reason}".strip()
-    batch.event(time, "unknown_result", None, run, subtask, outcome.attempt, None, detail)
+    batch.event(time, type, job, run, subtask, outcome.attempt, worker, detail)
+    batch.noted.append(
+        RecordEvent(
+            type=type,
+            time=instant_of(time),
+            job=job,
+            run=run,
+            subtask=subtask,
+            attempt=outcome.attempt,
+            worker=worker,
+            detail=detail,
+        )
+    )

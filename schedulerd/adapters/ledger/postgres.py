@@ -19,7 +19,7 @@ from schedulerd.adapters.ledger.postgres_server import Server
 from schedulerd.adapters.ledger.records import write_records
 from schedulerd.adapters.ledger.rows import micros
 from schedulerd.adapters.ledger.upkeep import Upkeep
-from schedulerd.core.effects import Record
+from schedulerd.core.effects import Noted, Record
 from schedulerd.errors import LedgerError, SchedulerdError, StaleEpoch
 from schedulerd.hostkit import failpoint
 from schedulerd.model.run import OpenWork
@@ -94,10 +94,12 @@ class PostgresLedger:
         with self._reading("loading open work"):
             return load(self._connection)
 
-    def commit(self, epoch: int, records: Sequence[Record]) -> None:
+    def commit(self, epoch: int, records: Sequence[Record]) -> Noted:
         """See `Ledger`."""
         with self._transaction(epoch, "writing a batch"):
-            write_records(Batch(self._connection, self._numbers, epoch), records)
+            batch = Batch(self._connection, self._numbers, epoch)
+            write_records(batch, records)
+        return batch.found()
 
     def gather_input(self, run: str, limit: int) -> tuple[bytes, int]:
         """See `Ledger`."""

@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
-from schedulerd.adapters.ledger.account import EVENT, event, fire_account, run_account
+from schedulerd.adapters.ledger.account import fire_account, run_account
 from schedulerd.adapters.ledger.backfill import slot_rows
 from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.detail import attempt_outputs, subtasks_of
+from schedulerd.adapters.ledger.events import find_events, newest_event
 from schedulerd.adapters.ledger.rows import decoded, micros, text, text_or_none
 from schedulerd.adapters.ledger.slots import slots_page
 from schedulerd.core.backfill import SlotRow
@@ -104,12 +105,17 @@ class Reader(ABC):
 
     def events(self, before_seq: int, limit: int) -> list[shapes.Event]:
         """Events with a smaller number than `before_seq`, newest first; 0 = from the newest."""
-        before = before_seq if before_seq > 0 else 1 << 62
+        return self.find_events(shapes.EventQuery(before=before_seq or None, limit=limit))
+
+    def find_events(self, query: shapes.EventQuery) -> list[shapes.Event]:
+        """Events by what they are about; newest first, or onward from `query.after`."""
         with self._reading("listing events"):
-            rows = self._connection.execute(
-                f"{EVENT} WHERE seq < ? ORDER BY seq DESC LIMIT ?", (before, limit)
-            )
-            return [event(row) for row in rows]
+            return find_events(self._connection, query)
+
+    def newest_event(self) -> int:
+        """The number of the newest event, 0 without any."""
+        with self._reading("looking for the newest event"):
+            return newest_event(self._connection)
 
     def output(self, run: str, subtask: int | None) -> list[shapes.AttemptOutput]:
         """What the attempts of a run wrote, by subtask and number; all subtasks for None, none for an unknown run."""

@@ -16,7 +16,7 @@ from schedulerd.adapters.ledger.records import write_records
 from schedulerd.adapters.ledger.rows import micros
 from schedulerd.adapters.ledger.sqlite_file import open_writer, tidy, translated
 from schedulerd.adapters.ledger.upkeep import Upkeep
-from schedulerd.core.effects import Record
+from schedulerd.core.effects import Noted, Record
 from schedulerd.errors import LedgerError, StaleEpoch
 from schedulerd.hostkit import failpoint
 from schedulerd.model.run import OpenWork
@@ -57,11 +57,13 @@ class SqliteLedger:
         with self._reading("loading open work"):
             return load(self._connection)
 
-    def commit(self, epoch: int, records: Sequence[Record]) -> None:
+    def commit(self, epoch: int, records: Sequence[Record]) -> Noted:
         """See `Ledger`."""
         with self._transaction("writing a batch"):
             self._check_epoch(epoch)
-            write_records(Batch(self._connection, self._numbers, epoch), records)
+            batch = Batch(self._connection, self._numbers, epoch)
+            write_records(batch, records)
+        return batch.found()
 
     def gather_input(self, run: str, limit: int) -> tuple[bytes, int]:
         """See `Ledger`."""

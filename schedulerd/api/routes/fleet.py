@@ -1,6 +1,5 @@
-"""Workers, slots, events, the cluster: what is neither job nor run."""
+"""Workers, slots, the cluster: what is neither job nor run."""
 
-import re
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Query
@@ -10,13 +9,10 @@ from schedulerd.api.context import Caller, Ctx, as_json, no_job
 from schedulerd.api.routes.jobs import Cursor, Limit
 from schedulerd.api.views.fleet import cluster_view, leader_view, worker_view
 from schedulerd.core import requests as rq
-from schedulerd.errors import CommandError, LedgerError
-from schedulerd.protocol.api_answers import Cluster, EventList, SlotList, StepDownAnswer, WorkerList
+from schedulerd.errors import LedgerError
+from schedulerd.protocol.api_answers import Cluster, SlotList, StepDownAnswer, WorkerList
 
 router = APIRouter(prefix="/v1", tags=["fleet"])
-
-_NEWEST = 2**63 - 1
-_SEQ = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @router.get("/workers", response_model=WorkerList)
@@ -38,19 +34,6 @@ def list_slots(
         if not items and reader.job(job) is None:
             raise no_job(reader, job)
     return as_json(SlotList(items=items, next_cursor=following))
-
-
-@router.get("/events", response_model=EventList)
-def list_events(ctx: Ctx, limit: Limit = 100, cursor: Cursor = "") -> Response:
-    """Events, newest first."""
-    if cursor and not _SEQ.fullmatch(cursor):
-        raise CommandError(
-            "invalid", f'cursor: "{cursor}" is not a number; expected next_cursor of a page before'
-        )
-    with ctx.readers.reader() as reader:
-        items = reader.events(int(cursor) if cursor else _NEWEST, limit)
-    following = str(items[-1].seq) if len(items) == limit else None
-    return as_json(EventList(items=items, next_cursor=following))
 
 
 @router.get("/cluster", response_model=Cluster)

@@ -1,23 +1,20 @@
-"""The account of one run in words: what fired it, its attempts, how it ended or what it waits for."""
+"""The account of one run in words: what fired it, how it ended or what it waits for. What lies between: timeline.py."""
 
-from datetime import datetime
-from itertools import islice
+from datetime import datetime, timedelta
 
 import msgspec
 
 from schedulerd.api.views.texts import rounded, schedule_text
-from schedulerd.api.views.why import in_order
+from schedulerd.api.views.timeline import timeline
+from schedulerd.api.views.timeline_lines import Line, Names, instant
 from schedulerd.core.zones import zone
 from schedulerd.model.job import Definition, Overlap
-from schedulerd.protocol.api_accounts import RunAccount, Why, WhyEntry
-from schedulerd.protocol.api_types import Attempt, Event, RunDetail
-from schedulerd.protocol.ids import rfc3339
+from schedulerd.protocol.api_accounts import RunAccount, Why
+from schedulerd.protocol.api_types import RunDetail
 
 _definition = msgspec.json.Decoder(Definition).decode
 
-_ATTEMPTS = 40  # shown one by one
-_STEPS = {-1: "gather", -2: "setup", -3: "teardown", -4: "split"}
-_OPERATOR = ("triggered", "cancelled", "backfilled")
+_WORTH_TELLING = timedelta(seconds=1)
 _LINED_UP = (Overlap.QUEUE, Overlap.REPLACE)
 _HELD = ("catchup", "backfill")
 
@@ -26,17 +23,18 @@ def why_run(account: RunAccount, now: datetime) -> Why:
     """The account of a run, whether it fills a slot or not."""
     run = account.detail
     definition = _definition(account.definition_json)
-    entries = [_fired(account, definition), _recorded(account, definition)]
-    entries += [_noted(event) for event in account.events]
-    entries += _attempts(run)
+    names = Names(account)
+    head = [_fired(account, definition), _recorded(account, definition, names)]
+    head += _waited(account, definition)
     verdict, reason, text = "ran", _ending(run), ""
     if run.finished_at is not None:
         text = f"{run.id} {reason}"
-        entries.append(WhyEntry(time=run.finished_at, source="run", text=reason))
+        at = instant(run.finished_at)
+        end = Line(at=at, source=names.scheduler_at(at), text=f"closed: {reason}{_recorded_results(run)}")
     else:
         verdict = run.state
         reason, text = _waiting(account, definition)
-        entries.append(WhyEntry(time=rfc3339(now), source="leader", text=text))
+        end = Line(at=now, source=names.scheduler_at(now), text=text)
         text = f"{run.id}: {text}"
     return Why(
         job=run.job,
@@ -45,62 +43,63 @@ def why_run(account: RunAccount, now: datetime) -> Why:
         verdict=verdict,
         reason=reason,
         text=text,
-        timeline=in_order(entries),
+        timeline=timeline(account, head, end, now),
     )
 
 
-def _fired(account: RunAccount, definition: Definition) -> WhyEntry:
+def _fired(account: RunAccount, definition: Definition) -> Line:
     run, job = account.detail, definition.job
     if not account.has_slot:
         by = f" by {account.asked_by}" if account.asked_by else ""
         text = f"a {run.trigger} run{by}: no schedule named this time"
-        return WhyEntry(time=run.fire_time, source="operator" if account.asked_by else "trigger", text=text)
+        source = "operator" if account.asked_by else "trigger"
+        return Line(at=instant(run.fire_time), source=source, text=text)
     local = datetime.fromisoformat(run.fire_time).astimezone(zone(job.timezone).info)
     text = f"{schedule_text(job.trigger)} names {local:%Y-%m-%d %H:%M:%S %z} ({job.timezone})"
     if run.nominal is not None:
         text += f"; clocks go forward: it stands for {run.nominal.replace('T', ' ')}, which does not exist"
-    return WhyEntry(time=run.fire_time, source="trigger", text=text)
+    return Line(at=instant(run.fire_time), source="trigger", text=text)
 
 
-def _recorded(account: RunAccount, definition: Definition) -> WhyEntry:
+def _recorded(account: RunAccount, definition: Definition, names: Names) -> Line:
     text = f"recorded as a {account.detail.trigger} run of {definition.origin.text}, version {definition.version}"
     late = datetime.fromisoformat(account.created_at) - datetime.fromisoformat(account.detail.fire_time)
     if account.has_slot and late.total_seconds() >= 1:
         text += f", {rounded(late)} after its fire time"
     if account.detail.trigger == "backfill" and account.asked_by:
         text += f", asked for by {account.asked_by}"
-    return WhyEntry(time=account.created_at, source="ledger", text=text)
+    at = instant(account.created_at)
+    return Line(at=at, source=names.scheduler_at(at), text=text)
 
 
-def _noted(event: Event) -> WhyEntry:
-    source = "operator" if event.type in _OPERATOR else "event"
-    subtask = "" if event.subtask is None else f" (subtask {_STEPS.get(event.subtask, event.subtask)})"
-    return WhyEntry(time=event.time, source=source, text=f"{event.type}{subtask} {event.detail}".rstrip())
+def _waited(account: RunAccount, definition: Definition) -> list[Line]:
+    """For what it waited until the first attempt was handed out, if that took long enough to ask."""
+    run, job = account.detail, definition.job
+    handed = [one.assigned_at for part in run.subtasks_detail for one in part.attempts if one.assigned_at]
+    if not handed:
+        return []
+    at = min(map(instant, handed))
+    waited = at - instant(account.created_at)
+    if waited < _WORTH_TELLING:
+        return []
+    if run.trigger in _HELD:
+        what = f"its turn: {run.trigger} runs of a job go one after another"
+    elif account.ahead and job.overlap in _LINED_UP:
+        what = f"its turn behind {account.ahead[-1]}: overlap is {job.overlap.value}"
+    else:
+        place = f" and a place in {', '.join(job.pools)}" if job.pools else ""
+        needs = f" (requires {', '.join(job.requires)})" if job.requires else ""
+        what = f"an able worker with a free slot{needs}{place}"
+    return [Line(at=at, source=Names(account).scheduler_at(at), text=f"waited {rounded(waited)} for {what}")]
 
 
-def _attempts(run: RunDetail) -> list[WhyEntry]:
-    """Two entries an attempt, begin and end; the first ones singly, of the others how many."""
-    flat = ((subtask.index, one) for subtask in run.subtasks_detail for one in subtask.attempts)
-    entries = [entry for index, one in islice(flat, _ATTEMPTS) for entry in _attempt(index, one)]
-    if more := sum(1 for _ in flat):
-        last = entries[-1].time if entries else run.fire_time
-        text = f"and {more:,} more attempts: schedulerctl run {run.id}"
-        entries.append(WhyEntry(time=last, source="attempt", text=text))
-    return entries
-
-
-def _attempt(index: int, one: Attempt) -> list[WhyEntry]:
-    name = f"subtask {_STEPS.get(index, index)}, attempt {one.attempt} at {one.worker}"
-    entries = []
-    if one.started_at is not None:
-        entries.append(WhyEntry(time=one.started_at, source="attempt", text=f"{name}: started"))
-    if one.finished_at is not None:
-        code = "" if one.exit_code is None else f"exit code {one.exit_code}"
-        signal = f"signal {one.signal}" if one.signal else ""
-        why = ", ".join(filter(None, (one.reason, code, signal, one.detail)))
-        text = f"{name}: {one.state}" + (f" ({why})" if why else "")
-        entries.append(WhyEntry(time=one.finished_at, source="attempt", text=text))
-    return entries
+def _recorded_results(run: RunDetail) -> str:
+    """What became of the results of a run that is final."""
+    ended = (one for part in run.subtasks_detail for one in part.attempts if one.finished_at is not None)
+    count = sum(1 for one in ended if one.state not in ("lost", "unstarted"))
+    if not count:
+        return ""
+    return f"; {'its result is' if count == 1 else f'its {count:,} results are'} recorded and acknowledged"
 
 
 def _ending(run: RunDetail) -> str:

@@ -36,8 +36,9 @@ def _show(session: Session, why: dict[str, Any]) -> None:
     if not why["timeline"]:
         return
     click.echo("")
+    shown = times.exact if why["run_id"] else times.shown  # what a run did has its order within a second
     rows = [
-        [times.shown(entry["time"], session.zone), entry["source"], printable(entry["text"])]
+        [shown(entry["time"], session.zone), printable(entry["source"]), printable(entry["text"])]
         for entry in why["timeline"]
     ]
     for line in plain(_COLUMNS, rows).splitlines():
