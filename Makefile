@@ -3,19 +3,22 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-SEEDS  ?= 5000
+SEEDS  ?= 100000
+SEED   ?=
 WINDOWS ?= 20000
 FRAMES ?= 1000000
+MINUTES ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim cron fuzz bench lint lock clean
+.PHONY: help run test sim cron fuzz faults bench lint lock clean
 
 help:
 	@echo 'make run [SECONDS=20]  one machine, two workers, the jobs of config/jobs.d; Ctrl-C stops it'
 	@echo 'make test [ARGS=...]   all tests, with a real Consul and PostgreSQL; ARGS goes to pytest'
-	@echo 'make sim [SEEDS=5000]  the simulator with more seeds'
+	@echo 'make sim [SEEDS=100000] [FIRST=0]  the simulator with more seeds; SEED=... replays one'
 	@echo 'make cron [WINDOWS=20000]  fire times: every transition of every zone, 25 x WINDOWS random comparisons'
 	@echo 'make fuzz [FRAMES=1000000]  bent frames against both sockets and the codec'
+	@echo 'make faults [MINUTES=15] [SEED=N] [REPLAY=FILE]  real daemons on faulty networks; needs root, about an hour'
 	@echo 'make bench             figures, one line of JSON each'
 	@echo 'make lint              ruff, mypy and the import contracts'
 	@echo 'make lock              choose all versions anew and write requirements.lock'
@@ -30,7 +33,8 @@ test: $(READY)
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 sim: $(READY)
-	@exec $(BIN)/python -m pytest tests/simulation --seeds=$(SEEDS) $(ARGS)
+	@SEED='$(SEED)' FIRST='$(FIRST)' exec $(BIN)/python -m pytest tests/simulation/test_seeds.py --seeds=$(SEEDS) \
+	    $(if $(SEED),-k breaks) $(ARGS)
 
 cron: $(READY)
 	@FIRE_TIMES_EXAMPLES=$(WINDOWS) EVERY_TRANSITION=1 exec $(BIN)/python -m pytest tests/properties/test_fire_times.py \
@@ -39,7 +43,13 @@ cron: $(READY)
 fuzz: $(READY)
 	@$(BIN)/python tests/support/consul_binary.py > /dev/null
 	@exec $(BIN)/python -m pytest tests/properties/test_codec_frames.py tests/acceptance/test_foreign_frames.py \
-	    --frames=$(FRAMES) $(ARGS)
+	    --frames=$(FRAMES) -o faulthandler_timeout=0 $(ARGS)
+
+faults: $(READY)
+	@$(BIN)/python tests/support/consul_binary.py > /dev/null
+	@$(BIN)/python tests/support/nft_binary.py > /dev/null
+	@exec $(BIN)/python -m pytest tests/acceptance/faults --long --minutes=$(MINUTES) $(if $(SEED),--fault-seed=$(SEED)) \
+	    $(if $(REPLAY),--replay=$(abspath $(REPLAY))) -rP -o faulthandler_timeout=0 $(ARGS)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench

@@ -19,16 +19,19 @@ settings.load_profile("house")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--seeds N`: how many seeds the simulator plays; `make sim SEEDS=5000` asks for more.
+    """`--seeds N`: how many seeds the simulator plays; `make sim` asks for more.
 
     `--frames N`: how many bent frames the fuzzers send or read; `make fuzz FRAMES=1000000` asks for more.
 
     `--rewrite-golden`: what schedulerctl shows now becomes what it has to show.
     """
-    parser.addoption("--seeds", type=int, default=200, help="how many seeds the simulator plays")
+    parser.addoption("--seeds", type=int, default=2000, help="how many seeds the simulator plays")
     parser.addoption("--frames", type=int, default=20_000, help="how many bent frames the fuzzers make")
     parser.addoption("--rewrite-golden", action="store_true", help="take new output as the agreed one")
     parser.addoption("--long", action="store_true", help="also the tests marked long: minutes each")
+    parser.addoption("--minutes", type=float, default=15.0, help="how long the mixed run of faults lasts")
+    parser.addoption("--fault-seed", type=int, default=None, help="the seed that faults are drawn with")
+    parser.addoption("--replay", default=None, help="a log of faults (faults.jsonl) to play again")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -54,11 +54,14 @@ class Election(Protocol):
     kind: str  # "file" | "consul"
     trouble: str  # why nothing is known at the moment, in a sentence; empty: all is well
     fault: str  # why this scheduler must not take part at all, in a sentence; empty: it may
-    standbys: tuple[str, ...] | None  # names of those that would take over, as far as it is known
 
     @property
     def lease(self) -> Lease | None:
         """Ours, if this scheduler was elected; it may be over by now."""
+
+    @property
+    def standbys(self) -> tuple[str, ...] | None:
+        """Names of those that would take over; None: not known."""
 
     @property
     def leader(self) -> LeaderCard | None:

@@ -70,7 +70,6 @@ class FileElection:
     kind = "file"
     trouble = ""
     fault = ""
-    standbys: tuple[str, ...] | None = ()
 
     def __init__(self, locks: Sequence[FileLock], card: LeaderCard) -> None:
         self._locks = locks
@@ -81,6 +80,11 @@ class FileElection:
     def lease(self) -> Lease | None:
         """Ours from the start to the end."""
         return self._lease
+
+    @property
+    def standbys(self) -> tuple[str, ...] | None:
+        """Nobody."""
+        return ()
 
     @property
     def leader(self) -> LeaderCard | None:

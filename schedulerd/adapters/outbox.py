@@ -11,6 +11,10 @@ from schedulerd.hostkit.monitors import Monitors
 from schedulerd.protocol.codec import LARGEST_TO_WORKER
 
 HIGH_WATER = 256  # frames; credits bound what is under way, not this
+# A connection that got stuck while the network was away is begun anew: the kernel's own next try may be a minute off,
+# and heartbeats find a dead peer only after the handshake.
+CONNECT_MS = 3000
+HANDSHAKE_MS = 8000  # allows for 2 s on the way, each way
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,8 @@ class Outbox:
         link.setsockopt(zmq.LINGER, 0)
         link.setsockopt(zmq.RECONNECT_IVL, 100)
         link.setsockopt(zmq.RECONNECT_IVL_MAX, 5000)
+        link.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
+        link.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         link.setsockopt(zmq.HEARTBEAT_IVL, 2000)
         link.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
         link.setsockopt(zmq.HEARTBEAT_TTL, 10000)

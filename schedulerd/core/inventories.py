@@ -33,7 +33,11 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     if is_old or envelope.sender_nonce in holder.former:
         draft.drops.append(Drop("late", envelope.sender))
         return
-    if is_other_boot and not holder.is_leaving and state.awake - holder.heard_at < state.timing.suspect:
+    # At another address it may be a copy of the state directory, while the first one runs on unheard: nothing is known
+    # of what that one holds until the lease rule has ended it.
+    is_moved = before is not None and before is not worker
+    is_over = holder.is_lost if is_moved else state.awake - holder.heard_at >= state.timing.suspect
+    if is_other_boot and not holder.is_leaving and not is_over:
         _refuse(state, holder, frame, now, draft)
         return
     if worker.id and worker.id != envelope.sender:  # another daemon listens at this address now

@@ -83,9 +83,13 @@ class Client:
             sent["Content-Type"] = "application/json"
         target = path + (f"?{text}" if (text := _query_text(query or {})) else "")
         answer = self._exchange(method, target, data, sent)
-        for _ in range(_HOPS):
-            if answer.status not in (307, 308) or not (location := answer.headers.get("Location", "")):
-                break
+        hops = 0
+        while answer.status in (307, 308) and (location := answer.headers.get("Location", "")):
+            if hops == _HOPS:
+                raise Failure(
+                    Exit.UNREACHABLE, "standbys send on to each other, nobody of them leads; try again"
+                )
+            hops += 1
             answer = self._elsewhere(location, method, data, sent)
         if answer.status >= 400:
             raise _refusal(answer)

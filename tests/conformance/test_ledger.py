@@ -51,6 +51,7 @@ from schedulerd.core.effects import (
     RecordSubtaskStates,
 )
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
+from schedulerd.hostkit import failpoint
 from schedulerd.model.job import Calendar, Definition, Every, Pool
 from schedulerd.model.run import (
     AttemptState,
@@ -130,6 +131,24 @@ def test_a_deposed_leader_writes_nothing(place: Place, ledger: Ledger) -> None:
         ledger.commit(old, [RecordJobs((job_row(),))])
     assert other.load().jobs == ()
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("point", "is_written"), [("ledger.before_commit", False), ("ledger.after_commit", True)]
+)
+def test_a_commit_that_fails_on_either_side_of_the_disk_is_all_or_nothing_and_may_be_written_again(
+    place: Place, ledger: Ledger, commit: Commit, point: str, is_written: bool
+) -> None:
+    records = fired(new_run(1))
+    failpoint.arm({failpoint.VARIABLE: f"{point}=error:ENOSPC"})
+    try:
+        with pytest.raises(LedgerError, match="No space left on device"):
+            commit(*records)
+    finally:
+        failpoint.arm({})
+    assert bool(ledger.load().runs) == is_written
+    commit(*records)
+    assert only_run(ledger).run.id == new_run(1).id
 
 
 def test_a_leader_that_returns_sees_what_the_other_wrote(

@@ -407,3 +407,34 @@ def test_a_value_of_another_kind_is_no_card() -> None:
     assert card_in(b'{"id": "x", "name": "y", "later": [1]}') == LeaderCard(id="x", name="y")
     known = structs.replace(card("alpha"), epoch=3)
     assert card_in(value_of(known)) == known
+
+
+def test_a_thread_of_the_election_that_fails_ends_the_lease_and_is_a_fault(
+    consul: ConsulAgent, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    is_broken = threading.Event()
+
+    class Broken(ConsulClient):
+        def renew_session(self, session: str) -> bool:
+            if is_broken.is_set():
+                raise RuntimeError("a fault of ours")
+            return super().renew_session(session)
+
+    election = ConsulElection(
+        lambda seconds: Broken(consul.address, timeout_seconds=seconds),
+        cluster_of(request),
+        card("alpha"),
+        TERMS,
+        tmp_path,
+    )
+    election.start(lambda: None)
+    try:
+        wait_leads(election)
+        lease = election.lease
+        assert lease is not None
+        is_broken.set()
+        assert wait_until(lambda: election.fault != "", 20)
+        assert election.fault == "the election has ended: RuntimeError: a fault of ours"
+        assert lease.lost == "the election has ended"
+    finally:
+        election.stop()

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 from simulation.agenda import Agenda
+from simulation.table import LONG
 from simulation.witness import Sight, Witness
 
 from schedulerd.protocol.ids import SPLIT, split_attempt_id
@@ -64,14 +65,14 @@ class Helper:
             self._agenda.after(seconds, self._look_at_lease)
         self._lease_until = self._agenda.now + seconds
 
-    def spawn(self, order: Order, spec: Spec) -> None:
-        """Start a child, a moment from now."""
+    def spawn(self, order: Order, spec: Spec, takes: float) -> None:
+        """Start a child a moment from now, or so many seconds."""
         rng = random.Random(f"{self._seed} {order.attempt} {self._worker}")
         if not self.is_alive:
             self._tell(ChildEnded(Outcome(order.attempt, "failed", "spawn", finished_utc_ms=self._utc_ms())))
             return
         self._waiting[order.attempt] = None
-        self._agenda.after(0.0005 + rng.random() * EXEC_MS / 1000, self._exec, order, spec, rng)
+        self._agenda.after(takes + 0.0005 + rng.random() * EXEC_MS / 1000, self._exec, order, spec, rng)
 
     def kill(self, attempt: str, kill_now: bool, kill_after_ms: int) -> None:
         """TERM (half of the children mind it only when KILL comes), or KILL."""
@@ -107,10 +108,11 @@ class Helper:
         if not self.is_alive or order.attempt not in self._waiting:
             return
         del self._waiting[order.attempt]
-        if self._clock_ms() >= order.expiry_clock_ms:
+        if self._is_over(order):
             self._tell(ChildExpired(order.attempt))
             return
-        sight = Sight(order.attempt, spec.job, self._worker, self._agenda.now, spec.guarded)
+        late_ms = self._clock_ms() - order.expiry_clock_ms
+        sight = Sight(order.attempt, spec.job, self._worker, self._agenda.now, spec.guarded, late_ms)
         self._witness.began(sight)
         child = Child(sight, spec, self._utc_ms())
         self.children[order.attempt] = child
@@ -120,11 +122,17 @@ class Helper:
         if rng.random() < 0.05:
             takes = 1000.0  # hangs until its timeout
         limit = spec.timeout_ms / 1000
+        if limit >= LONG and rng.random() < 0.7:
+            takes = rng.choice((0.3, 0.6, 0.9)) * limit
         if takes > limit:
             takes, ends = limit + rng.random() * spec.kill_after_ms / 1000, "timeout"
         if ends == "succeeded":
             sight.output = self._output(order.attempt, rng)
         self._agenda.after(takes, self._finish, child, ends)
+
+    def _is_over(self, order: Order) -> bool:
+        """Its expiry has passed."""
+        return self._clock_ms() >= order.expiry_clock_ms
 
     def _output(self, attempt: str, rng: random.Random) -> bytes:
         if split_attempt_id(attempt)[1] == SPLIT:

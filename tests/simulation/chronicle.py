@@ -11,8 +11,16 @@ from schedulerd.core.requests import Triggered
 from schedulerd.core.state import State
 from schedulerd.model.job import Definition
 from schedulerd.model.moment import Moment
+from schedulerd.protocol.messages import Outcome
 
-RECORDS = fx.Record.__args__
+RECORDS = frozenset(fx.Record.__args__)
+
+
+ENOUGH = 40  # violations after which a seed is given up
+
+
+class Broken(Exception):
+    """So much is broken that going on would tell nothing more."""
 
 
 @dataclass(slots=True)
@@ -30,25 +38,39 @@ class Chronicle:
     """The event list of a seed, its violations, and the records as they were committed."""
 
     agenda: Agenda
-    lines: list[tuple[float, str, str]] = field(default_factory=list)
+    notes: list[tuple[float, str, str, tuple[object, ...]]] = field(default_factory=list)
     violations: list[tuple[str, str]] = field(default_factory=list)
     epochs: list[tuple[int, str]] = field(default_factory=list)
     reigns: dict[str, list[Reign]] = field(default_factory=dict)
     marks: dict[str, datetime] = field(default_factory=dict)
     attempts: dict[str, float] = field(default_factory=dict)  # id -> when it was recorded
     ends: dict[str, str] = field(default_factory=dict)  # attempt -> how it was first recorded to have ended
+    words: dict[str, str] = field(default_factory=dict)  # attempt -> its end, as a worker has made it durable
     promised: list[str] = field(default_factory=list)  # runs that callers were told of
     resignations: list[tuple[str, int]] = field(default_factory=list)
     newest_utc: datetime | None = None  # of any committed step
 
     def log(self, who: str, text: str) -> None:
         """A line of the event list."""
-        self.lines.append((self.agenda.now, who, text))
+        self.notes.append((self.agenda.now, who, text, ()))
+
+    def tell(self, who: str, form: str, *values: object) -> None:
+        """A line that is put into words only if somebody reads it: most seeds nobody reads."""
+        self.notes.append((self.agenda.now, who, form, values))
+
+    @property
+    def lines(self) -> list[tuple[float, str, str]]:
+        """The event list in words."""
+        return [
+            (when, who, (text % values)[:400] if values else text) for when, who, text, values in self.notes
+        ]
 
     def violation(self, prop: str, text: str) -> None:
         """Something that must never happen has happened."""
         self.log("!!!", f"{prop}: {text}")
         self.violations.append((prop, text))
+        if len(self.violations) >= ENOUGH:
+            raise Broken
 
     def led(self, leader: str, epoch: int) -> None:
         """A leadership has begun."""
@@ -67,7 +89,7 @@ class Chronicle:
                 self.violation("credits", text)
         is_past = False
         for effect in effects:
-            is_record = isinstance(effect, RECORDS)
+            is_record = type(effect) in RECORDS
             if is_record and is_past:
                 self.violation("order", f"a record behind an order: {effect!r}")
             is_past = is_past or not is_record
@@ -80,12 +102,15 @@ class Chronicle:
             )
         self.newest_utc = max(self.newest_utc or now.utc, now.utc)
         for record in records:
-            self.log(leader, _brief(record))
+            self.tell(leader, "%s", _Brief(record))
             match record:
                 case fx.RecordAttempts(attempts):
                     for attempt in attempts:
                         self.attempts.setdefault(attempt.id, self.agenda.now)
                 case fx.RecordOutcomes(outcomes):
+                    for outcome in outcomes:
+                        self.ends.setdefault(outcome.attempt, outcome.state)
+                case fx.RecordLateResults(outcomes):
                     for outcome in outcomes:
                         self.ends.setdefault(outcome.attempt, outcome.state)
                 case fx.RecordJobs(rows):
@@ -101,6 +126,18 @@ class Chronicle:
     def is_recorded(self, attempt: str) -> bool:
         """It is in the ledger."""
         return attempt in self.attempts
+
+    def kept(self, outcomes: Sequence[Outcome]) -> None:
+        """A worker has these in its journal: whatever happens, they may not be lost any more."""
+        for outcome in outcomes:
+            self.words[outcome.attempt] = outcome.state
+
+    def acknowledged(self, worker: str, attempt: str) -> None:
+        """A worker has been told to forget this result."""
+        if attempt not in self.ends and attempt in self.attempts:
+            self.violation(
+                "P3", f"{worker} was told to forget the result of {attempt}, which is not recorded"
+            )
 
     def replied(self, token: int, answer: object) -> None:
         """A caller has its answer."""
@@ -131,6 +168,18 @@ class Chronicle:
         if reigns and reigns[-1].until is None:
             reigns[-1].until = until
         self.marks[name] = max(self.marks.get(name, until), until)
+
+
+class _Brief:
+    """A record in few words, when they are asked for."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: fx.Record) -> None:
+        self._record = record
+
+    def __str__(self) -> str:
+        return _brief(self._record)
 
 
 def _brief(record: fx.Record) -> str:

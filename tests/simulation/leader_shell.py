@@ -6,42 +6,36 @@ deposition or a ledger's refusal it rebuilds from the ledger by the real takeove
 
 import random
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NoReturn
 
 from simulation.agenda import Agenda
 from simulation.chronicle import RECORDS, Chronicle
+from simulation.leader_orders import LeaderHands
 from simulation.network import Network
-from simulation.process import Died, Process
+from simulation.process import Died
 
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.core import effects as fx
-from schedulerd.core.events import (
-    AlarmRang,
-    CommandGiven,
-    Event,
-    FrameArrived,
-    GatherTooLarge,
-    LeadershipGained,
-    SendFailed,
-    WorkersSeen,
-)
+from schedulerd.core.events import AlarmRang, CommandGiven, Event, FrameArrived, LeadershipGained, WorkersSeen
 from schedulerd.core.requests import Request
 from schedulerd.core.state import State
 from schedulerd.core.step import step
 from schedulerd.core.takeover import rebuild
-from schedulerd.errors import CommandError, LedgerContentError, LedgerError, StaleEpoch
+from schedulerd.errors import LedgerContentError, LedgerError, StaleEpoch
 from schedulerd.model.moment import Moment
-from schedulerd.protocol.codec import Envelope, decode, encode
-from schedulerd.protocol.messages import Dispatch, Hello, Message, Order
+from schedulerd.model.run import OpenWork
+from schedulerd.protocol.codec import decode
+from schedulerd.protocol.messages import Dispatch
 from schedulerd.protocol.timing import Timing
 
-GATHER_LIMIT = 3_500_000
-CONNECT = 0.02  # seconds until a new link stands
+LIMBO = (0.0, 0.1, 0.4)  # seconds after which a server commits what its client was told has failed
 
 
-class LeaderProcess(Process):
+class LeaderProcess(LeaderHands):
     """A scheduler's host and the process of the moment; it leads when it is told that it was elected."""
+
+    timing = Timing()
 
     def __init__(
         self,
@@ -55,23 +49,17 @@ class LeaderProcess(Process):
         utc_base: datetime,
     ) -> None:
         self.endpoint = f"tcp://{host}:7481"
-        super().__init__(host, self.endpoint, agenda, network, rng, chronicle)
+        super().__init__(host, self.endpoint, utc_base, agenda, network, rng, chronicle)
         self.stall: tuple[int, float] | None = None  # boundaries until it stands still, for how long
-        self.ambush: Callable[[], float] | None = (
-            None  # at its next Dispatch: how long it stands still before it
-        )
-        self.disk_fault = ""  # at the next commit: before | after it
-        self.utc_offset = rng.random() * 0.4  # seconds; clocks of hosts differ a little
+        # At its next Dispatch: how long it stands still before it.
+        self.ambush: Callable[[], float] | None = None
+        self.disk_fault = ""  # at the next commit: before | after | limbo
+        self.commit_takes = 0.0  # seconds
         self.state: State | None = None
-        self.epoch = 0
         self._open_ledger = open_ledger
-        self._utc_base = utc_base
-        self._mono_offset = rng.random() * 10_000
-        self._ledger: Ledger | None = None
         self._inbox: list[Event] = []
         self._batch: tuple[list[fx.Record], Moment] | None = None  # not committed yet
         self._rest: list[fx.Effect] = []  # not obeyed yet
-        self._links: dict[str, float] = {}  # address -> when it was opened
         self._found: WorkersSeen | None = None
 
     # ---- life
@@ -104,22 +92,26 @@ class LeaderProcess(Process):
             return
         assert self._ledger is not None
         self._forget()
-        now = self._now()
+        now = self.moment()
         self.epoch = self._ledger.lead(self.name, seen, now.utc)
         self._chronicle.led(self.name, self.epoch)
-        self.state = rebuild(
-            self._ledger.load(),
-            epoch=self.epoch,
-            leader=self.name,
-            results=self.endpoint,
-            output="",
-            timing=Timing(),
-            now=now,
-        )
+        self.state = self.rebuilt(self._ledger.load(), now)
         self._inbox = [LeadershipGained()]
         if self._found is not None:
             self._inbox.append(self._found)
         self._wake(0.0)
+
+    def rebuilt(self, work: OpenWork, now: Moment) -> State:
+        """What it remembers at first."""
+        return rebuild(
+            work,
+            epoch=self.epoch,
+            leader=self.name,
+            results=self.endpoint,
+            output="",
+            timing=self.timing,
+            now=now,
+        )
 
     def depose(self) -> None:
         """The lock is somebody else's: forget everything."""
@@ -131,20 +123,22 @@ class LeaderProcess(Process):
 
     def receive(self, frame: bytes) -> None:
         """A frame has arrived at its socket."""
-        read = decode([frame])
-        self._put(FrameArrived(read.envelope, read.message))
+        if self.state is not None:
+            read = decode([frame])
+            self.put(FrameArrived(read.envelope, read.message))
 
     def discover(self, found: WorkersSeen) -> None:
         """Discovery told something."""
         self._found = found
-        self._put(found)
+        self.put(found)
 
     def ask(self, token: int, request: Request) -> None:
         """A caller asks; nobody is answered by one that does not lead."""
         if self.state is not None:
-            self._put(CommandGiven(token, request))
+            self.put(CommandGiven(token, request))
 
-    def _put(self, event: Event) -> None:
+    def put(self, event: Event) -> None:
+        """See `LeaderHands`."""
         if self.is_alive and self.state is not None:
             self._inbox.append(event)
             self._wake(0.0002 + self._rng.random() * 0.004)
@@ -158,8 +152,8 @@ class LeaderProcess(Process):
         try:
             self._go_on()
             events, self._inbox = self._inbox or [AlarmRang()], []
-            now = self._now()
-            effects = step(self.state, events, now)
+            now = self.moment()
+            effects = self.step(events, now)
             self._chronicle.stepped(self.name, self.state, effects)
             self.perform(effects, now)
         except Died:
@@ -168,18 +162,23 @@ class LeaderProcess(Process):
             self._resign(0)
         except LedgerContentError as error:
             self._chronicle.violation("content", f"{self.name}: the ledger refused a batch: {error}")
-            self.lead()
+            self._resign(0)
         except LedgerError as error:
             self._chronicle.log(self.name, str(error))
             self._resign(0)
+
+    def step(self, events: Sequence[Event], now: Moment) -> list[fx.Effect]:
+        """The core's answer."""
+        assert self.state is not None
+        return step(self.state, events, now)
 
     def perform(self, effects: Sequence[fx.Effect], now: Moment) -> None:
         """Commit, then the rest in order."""
         if effects and isinstance(effects[0], fx.StepDown):
             self._resign(effects[0].seen)
             return
-        records = [effect for effect in effects if isinstance(effect, RECORDS)]
-        self._batch = (records, now)
+        records = [effect for effect in effects if type(effect) in RECORDS]
+        self._batch = (records, now)  # type: ignore[assignment]
         self._rest = list(effects[len(records) :])
         self._go_on()
 
@@ -190,6 +189,8 @@ class LeaderProcess(Process):
             records, now = self._batch
             self._batch = None
             self.commit(records, now)
+            if records and self.commit_takes:
+                self._stand_still(self.commit_takes)
         while self._rest:
             self._burn()
             self._fall_into_ambush()
@@ -202,71 +203,25 @@ class LeaderProcess(Process):
         fault, self.disk_fault = self.disk_fault, ""
         if fault == "before":
             raise LedgerError("the disk failed, and nothing was written")
+        if fault == "limbo":
+            self._agenda.after(self._rng.choice(LIMBO), self._commit_late, self.epoch, records, now)
+            raise LedgerError("the server went away at COMMIT, and may write yet")
         self._ledger.commit(self.epoch, records)
         self._chronicle.committed(self.name, self.epoch, now, records)
         if fault == "after":
             raise LedgerError("the disk failed, and nobody knows that everything was written")
 
-    def order(self, effect: fx.Effect) -> None:
-        """Carry out what is not a record."""
-        match effect:
-            case fx.Send(peer, receiver, nonce, message):
-                self._send(peer, receiver, nonce, message)
-            case fx.SendGather():
-                assert self._ledger is not None
-                text, size = self._ledger.gather_input(effect.run, GATHER_LIMIT)
-                old = effect.order
-                if size > GATHER_LIMIT:
-                    self._put(GatherTooLarge(old.attempt, size, GATHER_LIMIT))
-                    return
-                order = Order(
-                    old.attempt, 0, old.expiry_clock_ms, old.fence, old.item, text, old.previous, old.env
-                )
-                self._send(effect.peer, effect.receiver, effect.nonce, Dispatch([effect.spec], [order]))
-            case fx.SetAlarm(utc, mono):
-                self._set_alarm(utc, mono)
-            case fx.Reply(token, answer):
-                if isinstance(answer, CommandError):
-                    self._chronicle.log(self.name, f"refuses command {token}: {answer}")
-                self._chronicle.replied(token, answer)
-            case fx.Connect(peer, _):
-                self._links[peer] = self._agenda.now
-            case fx.Disconnect(peer):
-                self._links.pop(peer, None)
-            case fx.Count():
-                pass
-            case fx.Drop(reason, peer):
-                self._chronicle.log(self.name, f"drops a frame of {peer}: {reason}")
-            case _:
-                raise AssertionError(f"a record stood behind an order: {effect!r}")
-
-    def _send(self, peer: str, receiver: str, nonce: str, message: Message) -> None:
-        if not isinstance(message, Hello):
-            self._chronicle.log(self.name, f"sends {receiver} {message}"[:400])
-        attempts: tuple[str, ...] = ()
-        if isinstance(message, Dispatch):
-            attempts = tuple(order.attempt for order in message.orders)
-            for attempt in attempts:
-                if not self._chronicle.is_recorded(attempt):
-                    self._chronicle.violation("order", f"{attempt} was sent before it was recorded")
-        opened = self._links.get(peer)
-        is_up = opened is not None and self._agenda.now - opened >= CONNECT
-        if is_up and self._network.is_connected(self.host, peer):
-            frame = encode(Envelope(self.epoch, self.name, str(self.boots), receiver, nonce), message)
-            self._network.send(self.host, peer, frame)
+    def _commit_late(self, epoch: int, records: Sequence[fx.Record], now: Moment) -> None:
+        """The server does what its client has given up; a newer epoch would have kept it from that."""
+        server = self._open_ledger()
+        try:
+            server.commit(epoch, records)
+        except StaleEpoch:
+            self._chronicle.log(self.name, "a commit in limbo is refused")
         else:
-            self._network.counts["refused"] += 1
-            self._put(SendFailed(peer, attempts))
-
-    def _set_alarm(self, utc: datetime | None, mono: float | None) -> None:
-        now = self._now()
-        waits = []
-        if utc is not None:
-            waits.append((utc - now.utc).total_seconds())
-        if mono is not None:
-            waits.append(mono - now.mono)
-        if waits:
-            self._wake_after(max(min(waits), 0.001))
+            self._chronicle.log(self.name, "a commit in limbo is written after all")
+            self._chronicle.committed(self.name, epoch, now, records)
+        server.close()
 
     def _resign(self, seen: int) -> None:
         self._chronicle.log(self.name, f"steps down, seen {seen}")
@@ -298,10 +253,3 @@ class LeaderProcess(Process):
             if left <= 0:
                 self.stall = None
                 self._stand_still(seconds)
-
-    def utc(self) -> datetime:
-        """What its clock on the wall shows."""
-        return self._utc_base + timedelta(seconds=self._agenda.now + self.utc_offset)
-
-    def _now(self) -> Moment:
-        return Moment(self.utc(), self._agenda.now + self._mono_offset)

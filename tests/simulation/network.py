@@ -1,14 +1,16 @@
-"""A network in memory that loses, repeats, delays and reorders frames, and can be cut, also in one direction.
+"""A network in memory that loses, repeats, delays, reorders and replays frames, and can be cut, also in one direction.
 
 It carries bytes, as the codec made them, from a host to whatever listens at an address when they arrive.
 """
 
 import random
+from collections import deque
 from typing import Protocol
 
 from simulation.agenda import Agenda
 
 NOTICE = 6.0  # seconds after which heartbeats of the transport have told that a peer is silent
+KEPT = 300  # frames that may be replayed
 SETTLE = 0.05  # seconds a connection needs until it stands
 
 
@@ -31,8 +33,10 @@ class Network:
         self.agenda = agenda
         self.ports: dict[str, Port] = {}
         self.loss = self.repeat = self.slow = 0.0
-        self.counts = {"sent": 0, "lost": 0, "repeated": 0, "slow": 0, "refused": 0}
+        self.counts = {"sent": 0, "lost": 0, "repeated": 0, "slow": 0, "refused": 0, "replayed": 0}
+        self.mirrors: dict[str, str] = {}  # address -> where a copy of each of its frames goes as well
         self._rng = rng
+        self._past: deque[tuple[str, str, bytes]] = deque(maxlen=KEPT)
         self._cuts: dict[tuple[str, str], float] = {}  # (from, to) -> since
         self._healed: dict[tuple[str, str], float] = {}  # where the cut was long enough to be noticed
 
@@ -82,10 +86,19 @@ class Network:
         if self.loss and rng.random() < self.loss:
             self.counts["lost"] += 1
             return
+        self._past.append((source, address, frame))
         self.agenda.after(self._delay(), self._deliver, source, address, frame)
+        if address in self.mirrors:
+            self.agenda.after(self._delay(), self._deliver, source, self.mirrors[address], frame)
         if self.repeat and rng.random() < self.repeat:
             self.counts["repeated"] += 1
             self.agenda.after(self._delay() + rng.random() * 20, self._deliver, source, address, frame)
+
+    def replay(self, rng: random.Random, count: int) -> None:
+        """Frames that went on their way some time ago arrive (again) soon."""
+        for source, address, frame in rng.sample(list(self._past), min(count, len(self._past))):
+            self.counts["replayed"] += 1
+            self.agenda.after(rng.random() * 3, self._deliver, source, address, frame)
 
     def _delay(self) -> float:
         rng = self._rng

@@ -28,6 +28,7 @@ from schedulerd.model.job import (
 
 POOLS = (Pool(name="one", max=1), Pool(name="three", max=3))
 MINUTES = {"* * * * *": 1, "*/2 * * * *": 2, "*/3 * * * *": 3}
+LONG = 100  # seconds; such jobs outlast the fence and the term of a lost worker
 WORK = Argv(argv=("work",))
 
 
@@ -36,13 +37,14 @@ def definition(job: Job, file: str = "sim.toml") -> Definition:
     return Definition(job=job, origin=Origin(file=file, line=1 if file else 0), version=version_of(job))
 
 
-def job_table(rng: random.Random, begin: datetime, count: int) -> list[Job]:
+def job_table(rng: random.Random, begin: datetime, count: int, is_long: bool) -> list[Job]:
     """`count` jobs of every kind."""
-    return [any_job(rng, f"job{number}", begin) for number in range(count)]
+    return [any_job(rng, f"job{number}", begin, is_long) for number in range(count)]
 
 
-def any_job(rng: random.Random, name: str, begin: datetime) -> Job:
-    """One job with everything left to chance."""
+def any_job(rng: random.Random, name: str, begin: datetime, is_long: bool) -> Job:
+    """One job with everything left to chance; some that outlast every term if there is time for them."""
+    timeout = rng.choice((6, 12, 20, LONG) if is_long else (6, 12, 20))
     triggers: list[Trigger] = [
         Every(period=timedelta(seconds=rng.choice((2, 5, 7, 15, 40)))),
         Every(period=timedelta(seconds=rng.choice((5, 11, 30)))),
@@ -68,7 +70,7 @@ def any_job(rng: random.Random, name: str, begin: datetime) -> Job:
         name=name,
         trigger=trigger,
         work=WORK,
-        timeout=timedelta(seconds=rng.choice((6, 12, 20))),
+        timeout=timedelta(seconds=timeout),
         kill_after=timedelta(seconds=rng.choice((1, 4))),
         overlap=overlap,
         queue_max=rng.choice((1, 3)),

@@ -12,6 +12,7 @@ class Sight:
     worker: str
     started: float  # seconds of the world
     is_guarded: bool
+    late_ms: int  # how long its expiry was over when it began; below 0 as it ought to be
     ended: float | None = None
     end: str = ""  # succeeded | failed | timeout | killed
     output: bytes = b""

@@ -1,18 +1,22 @@
 """A simulated worker: the real core of workerd, a journal that survives, and a process that may die at any step."""
 
 import random
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 from simulation.agenda import Agenda
 from simulation.children import Helper
 from simulation.chronicle import Chronicle
+from simulation.journal import SimulatedJournal
 from simulation.network import Network
 from simulation.process import Died, Process
 from simulation.witness import Witness
 
 from schedulerd.protocol.codec import decode, encode
-from schedulerd.protocol.messages import Dispatch, Heartbeat, Hello
+from schedulerd.protocol.messages import Cancel, Dispatch, Heartbeat, Hello, Message, ResultAck, Revoke
+from workerd.adapters.journal import JournalError
 from workerd.core import WorkerMoment, WorkerState, boot, envelope_of, snapshot, step
 from workerd.effects import (
     ConnectResults,
@@ -26,18 +30,23 @@ from workerd.effects import (
     Spawn,
 )
 from workerd.events import DrainAsked, Event, FrameArrived, HelperDied, LinkUp, Tick
-from workerd.records import AttemptsAccepted, Record
+from workerd.records import AttemptsAccepted, AttemptsAcknowledged, AttemptsEnded, Record
 from workerd.state import Identity, Limits
 
+RESTART = 2.0  # seconds after which one that has ended by itself is started again
 EPOCH_UTC_MS = 1_795_000_000_000
 
 
 class WorkerProcess(Process):
     """A worker's host: what a restart keeps (id, address, journal) and the process of the moment."""
 
+    limits = Limits()
+    helper: type[Helper] = Helper
+
     def __init__(
         self,
-        index: int,
+        worker: str,
+        host: str,
         *,
         seed: int,
         agenda: Agenda,
@@ -45,16 +54,24 @@ class WorkerProcess(Process):
         rng: random.Random,
         witness: Witness,
         chronicle: Chronicle,
+        directory: Path,
         slots: int,
         labels: tuple[str, ...],
     ) -> None:
-        self.worker = f"worker-{index}"
-        self.address = f"w{index}:7482"
-        super().__init__(f"w{index}", self.address, agenda, network, rng, chronicle)
+        self.worker = worker
+        self.address = f"{host}:7482"
+        super().__init__(host, self.address, agenda, network, rng, chronicle)
         self.slots = slots
         self.labels = labels
-        self.journal: list[Record] = []  # durable
-        self.unsynced: list[Record] = []
+        self.is_copy = False  # of another worker's state directory
+        self.is_gone = False  # it is not started any more
+        self.copies = 0  # how often its own was copied
+        self.journal_fault = False  # the next fsync fails
+        self.utc_offset_ms = 0
+        self.exec_takes = 0.0  # seconds from an order to its process, on a busy host
+        self.journal: SimulatedJournal
+        self._file = directory / f"journal-{host}"
+        self._file.unlink(missing_ok=True)
         self.state: WorkerState
         self.seen = 0  # highest epoch in a frame that reached it
         self._seed = seed
@@ -69,7 +86,7 @@ class WorkerProcess(Process):
 
     def start(self) -> None:
         """Boot from the journal."""
-        if self.is_alive:
+        if self.is_alive or self.is_gone:
             return
         self.boots += 1
         if self._rng.random() < 0.1:
@@ -79,7 +96,7 @@ class WorkerProcess(Process):
         self._inbox = []
         self._is_connected = False
         self._connection += 1
-        self.unsynced = []
+        self.journal = SimulatedJournal(self._file)
         self._helper = self._new_helper()
         identity = Identity(
             worker=self.worker,
@@ -90,26 +107,41 @@ class WorkerProcess(Process):
             version="1",
         )
         self._chronicle.log(self.name, f"starts, boot {self.boots}")
-        self.state, effects = boot(identity, list(self.journal), self._moment(), Limits())
+        records, self.journal.records = self.journal.records, []
+        self.state, effects = boot(identity, self.remembered(records), self._moment(), self.limits)
         try:
             self._perform(effects)
-            self.journal = snapshot(self.state, self._clock_ms())
-            self.unsynced = []
+            self.journal.compact(snapshot(self.state, self._clock_ms()))
         except Died:
+            return
+        except JournalError as error:
+            self._chronicle.log(self.name, f"ends: {error}")
+            self.crash()
+            self._agenda.after(RESTART, self.start)
             return
         self._wake(0.001)
 
     def crash(self) -> None:
-        """KILL: the journal keeps what was synced, and maybe what was not."""
+        """KILL, or the host loses its power: what was not synced is lost, whole, half written, or is there."""
         if not self.is_alive:
             return
         self._chronicle.log(self.name, "is killed")
         self.is_alive, self.died_at = False, self._agenda.now
         self.paused_since = None
-        if self.unsynced:
-            self.journal.extend(self.unsynced[: self._rng.randrange(len(self.unsynced) + 1)])
-            self.unsynced = []
+        self.journal.tear(self._rng)
         self._helper.die("its worker is gone", is_told=False)
+
+    def hurry(self) -> None:
+        """Its host is not busy any more."""
+        self.exec_takes = 0.0
+
+    def remembered(self, records: list[Record]) -> list[Record]:
+        """What it reads from its journal at its start."""
+        return records
+
+    def take_journal(self, worker: "WorkerProcess") -> None:
+        """Its state directory is a copy of another worker's."""
+        shutil.copyfile(worker.journal.path, self._file)
 
     def drain(self) -> None:
         """The host asks it to end."""
@@ -176,30 +208,46 @@ class WorkerProcess(Process):
         for effect in effects:
             if isinstance(effect, Journal):
                 for record in effect.records:
-                    if isinstance(record, AttemptsAccepted):
-                        for attempt, _ in record.attempts:
-                            if attempt in forbidden:
-                                text = f"{self.name} accepted {attempt} of epoch {forbidden[attempt]} after {self.seen}"
-                                self._chronicle.violation("P4", text)
+                    self._look_at(record, forbidden)
         return effects
+
+    def _look_at(self, record: Record, forbidden: dict[str, int]) -> None:
+        """What is about to be journaled: nothing of a deposed leader, nothing forgotten that is not recorded."""
+        named: list[str] = []
+        if isinstance(record, AttemptsAccepted):
+            named = [attempt for attempt, _ in record.attempts]
+        elif isinstance(record, AttemptsAcknowledged):
+            named = record.attempts
+            for attempt in named:
+                self._chronicle.acknowledged(self.name, attempt)
+        elif isinstance(record, AttemptsEnded):
+            reasons = ("revoked", "cancelled")
+            named = [outcome.attempt for outcome in record.outcomes if outcome.reason in reasons]
+        for attempt in named:
+            if attempt in forbidden:
+                text = (
+                    f"{self.name} journals {record} by order of epoch {forbidden[attempt]} after {self.seen}"
+                )
+                self._chronicle.violation("P4", text)
 
     def _forbidden(self, events: Sequence[Event]) -> dict[str, int]:
         """Attempts in these frames that only a deposed leader orders."""
         stale: dict[str, int] = {}
         fresh: dict[str, None] = {}
         for event in events:
-            if not isinstance(event, FrameArrived):
+            if type(event) is not FrameArrived:
                 continue
             envelope, message = event.envelope, event.message
-            is_ours = envelope.receiver_nonce == f"{self.host}-{self.boots}"
-            if isinstance(message, Hello) or is_ours:
+            if isinstance(message, Hello):
                 self.seen = max(self.seen, envelope.epoch)
-            if isinstance(message, Dispatch):
-                for order in message.orders:
-                    if envelope.epoch < self.seen:
-                        stale[order.attempt] = envelope.epoch
-                    else:
-                        fresh[order.attempt] = None
+                continue
+            if envelope.receiver_nonce == f"{self.host}-{self.boots}":
+                self.seen = max(self.seen, envelope.epoch)
+            for attempt in _named(message):
+                if envelope.epoch < self.seen:
+                    stale[attempt] = envelope.epoch
+                else:
+                    fresh[attempt] = None
         return {attempt: epoch for attempt, epoch in stale.items() if attempt not in fresh}
 
     def _perform(self, effects: Sequence[Effect]) -> None:
@@ -207,10 +255,10 @@ class WorkerProcess(Process):
             self._burn()
             match effect:
                 case Journal(records, sync):
-                    self._write(records, sync)
+                    self.write(records, sync)
                 case Spawn(order, spec, _):
                     self._chronicle.log(self.name, f"spawns {order.attempt}")
-                    self._helper.spawn(order, spec)
+                    self._helper.spawn(order, spec, self.exec_takes)
                 case Kill(attempt, kill_now, kill_after_ms):
                     self._chronicle.log(self.name, f"ends {attempt} now={kill_now}")
                     self._helper.kill(attempt, kill_now, kill_after_ms)
@@ -227,25 +275,33 @@ class WorkerProcess(Process):
                 case Exit(reason):
                     self._chronicle.log(self.name, f"ends: {reason}")
                     self.is_alive, self.died_at = False, self._agenda.now
+                    self.journal.close()
                     self._helper.die("its worker has ended", is_told=False)
+                    self._agenda.after(RESTART, self.start)
         self._burn()
 
-    def _write(self, records: Sequence[Record], sync: bool) -> None:
-        self.unsynced.extend(records)
-        if not sync:
-            return
-        for number in range(len(self.unsynced)):  # a crash may tear the group behind any record
-            if self.fuse == 0:
-                self.unsynced = self.unsynced[:number]
+    def write(self, records: Sequence[Record], sync: bool) -> None:
+        """Append to the journal; a crash may come between the write and its fsync."""
+        if sync and self.fuse == 0:
+            self.journal.append(records, sync=False)
             self._burn()
-        self.journal.extend(self.unsynced)
-        self.unsynced = []
+        self.journal.has_fault, self.journal_fault = self.journal_fault, self.journal_fault and not sync
+        try:
+            self.journal.append(records, sync=sync)
+        except JournalError as error:
+            self._chronicle.log(self.name, f"ends: {error}")
+            self.crash()
+            raise Died from error
+        if sync:
+            for record in records:
+                if isinstance(record, AttemptsEnded):
+                    self._chronicle.kept(record.outcomes)
 
     def _send(self, effect: Send) -> None:
         envelope = envelope_of(self.state)
         message = effect.message
-        if not isinstance(message, Heartbeat):
-            self._chronicle.log(self.name, f"says {message}"[:300])
+        if type(message) is not Heartbeat:
+            self._chronicle.tell(self.name, "says %s", message)
         if effect.endpoint:
             frame = encode(replace(envelope, receiver=effect.receiver), message)
             self._network.send(self.host, effect.endpoint, frame)
@@ -259,13 +315,27 @@ class WorkerProcess(Process):
             if self.boots == boot_number:
                 self._put(event)
 
-        return Helper(self._agenda, self._seed, self.name, self._witness, self._clock_ms, self._utc_ms, tell)
+        return self.helper(
+            self._agenda, self._seed, self.name, self._witness, self._clock_ms, self._utc_ms, tell
+        )
 
     def _clock_ms(self) -> int:
         return int(self._agenda.now * 1000) + self._offset_ms
 
     def _utc_ms(self) -> int:
-        return EPOCH_UTC_MS + int(self._agenda.now * 1000)
+        return EPOCH_UTC_MS + int(self._agenda.now * 1000) + self.utc_offset_ms
 
     def _moment(self) -> WorkerMoment:
         return WorkerMoment(self._clock_ms(), self._utc_ms())
+
+
+def _named(message: Message) -> list[str]:
+    match message:
+        case Dispatch(_, orders):
+            return [order.attempt for order in orders]
+        case Cancel(cancellations):
+            return [cancellation.attempt for cancellation in cancellations]
+        case Revoke(attempts) | ResultAck(attempts):
+            return attempts
+        case _:
+            return []

@@ -1,8 +1,6 @@
 """A whole fleet of one seed: two scheduler hosts, workers, network, discovery, an election and callers."""
 
 import random
-import shutil
-import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +9,20 @@ from simulation.agenda import Agenda
 from simulation.chronicle import Chronicle
 from simulation.leader_shell import LeaderProcess
 from simulation.network import Network
+from simulation.plan import Plan
 from simulation.planted import Planted
+from simulation.shelf import Shelf, SimulatedLedger
 from simulation.table import POOLS, definition, job_table
 from simulation.witness import Witness
-from simulation.worker_shell import EPOCH_UTC_MS
+from simulation.worker_shell import EPOCH_UTC_MS, WorkerProcess
 
 from schedulerd.adapters.ledger.rows import micros
-from schedulerd.adapters.ledger.sqlite import SqliteLedger
 from schedulerd.core.events import FoundWorker, WorkersSeen
 from schedulerd.core.requests import ReplaceTable, Request
 from schedulerd.model.job import At, Job
 
+FILE_EVERY = 8  # each 8th seed has its ledger in a file; the others in memory
+WATCH = 0.5  # seconds between two looks at who leads
 LEASE = 10.0  # seconds a leader may be silent before the other one is elected
 BEGIN = datetime.fromtimestamp(EPOCH_UTC_MS / 1000, UTC)
 
@@ -29,15 +30,22 @@ BEGIN = datetime.fromtimestamp(EPOCH_UTC_MS / 1000, UTC)
 class World:
     """Everything of one seed. `rng` is the only source of chance."""
 
-    def __init__(self, seed: int, directory: Path, planted: Planted) -> None:
+    def __init__(self, plan: Plan, directory: Path, planted: Planted) -> None:
+        seed = plan.seed
         self.seed = seed
+        self.is_long = plan.is_long
+        self.directory = directory
+        self.is_calm = False  # the faults are over
+        self.stops_firing_at = 0.0
+        # Ids that two daemons had when a leader took over: it cannot know which of them its predecessor spoke with.
+        self.confused: dict[str, None] = {}
         self.rng = random.Random(seed)
         rng = self.rng
         self.agenda = Agenda()
         self.network = Network(self.agenda, rng)
         self.witness = Witness()
         self.chronicle = Chronicle(self.agenda)
-        self.ledger_file = directory / "ledger.db"
+        self.shelf = Shelf(directory, seed % FILE_EVERY == 0, planted.ledger)
         self.planted = planted
         self.holder: LeaderProcess | None = None  # of the election's lock
         self.tokens = 0
@@ -54,14 +62,9 @@ class World:
             for host in ("a", "b")
         ]
         self.workers = [
-            planted.worker(
-                index,
-                seed=seed,
-                agenda=self.agenda,
-                network=self.network,
-                rng=rng,
-                witness=self.witness,
-                chronicle=self.chronicle,
+            self._new_worker(
+                f"worker-{index}",
+                f"w{index}",
                 slots=rng.randrange(1, 4) + (2 if index == 0 else 0),
                 labels=("gpu",) if rng.random() < 0.5 else (),
             )
@@ -69,8 +72,10 @@ class World:
         ]
         self.listed = {worker.address: worker for worker in self.workers}
         self.tells_ids = rng.random() < 0.5  # discovery by Consul, not by a list of addresses
-        self.jobs: list[Job] = job_table(rng, BEGIN, rng.randrange(2, 7))
-        _make_ledger(self.ledger_file)
+        jobs = job_table(rng, BEGIN, rng.randrange(2, 7), plan.is_long)
+        self.jobs: list[Job] = [
+            job for place, job in enumerate(jobs) if plan.jobs is None or place in plan.jobs
+        ]
 
     def begin(self) -> None:
         """Start everything; the first leader reads the job table."""
@@ -78,17 +83,24 @@ class World:
             process.start()
         self.elect(self.leaders[0])
         self.agenda.after(0.01, self.reload, self.jobs)
-        self.agenda.after(0.2, self._watch)
+        self.agenda.after(WATCH, self._watch)
 
-    def elect(self, leader: LeaderProcess) -> None:
-        """Give the lock to `leader`; whoever had it may not know yet."""
+    def elect(self, leader: LeaderProcess, tells_after: float | None = None) -> None:
+        """Give the lock to `leader`; whoever had it may not know yet, and is told after so many seconds."""
         former = self.holder
         self.holder = leader
         if former is not None and former is not leader:
-            self.agenda.after(self.rng.random() * 5, self._tell_deposed, former)
+            later = self.rng.random() * 5 if tells_after is None else tells_after
+            self.agenda.after(later, self._tell_deposed, former)
         leader.discover(self._found())
-        leader.lead()
+        self._lead(leader)
         self.look_at_links()
+
+    def _lead(self, leader: LeaderProcess, seen: int = 0) -> None:
+        leader.lead(seen)
+        for worker in self.workers:
+            if worker.copies:
+                self.confused[worker.worker] = None
 
     def look_at_links(self) -> None:
         """Something changed in the network or a process: every worker looks at its connection."""
@@ -122,12 +134,10 @@ class World:
     def _reload_again(self, jobs: Sequence[Job]) -> None:
         if jobs is not self.jobs:
             return
-        reader = sqlite3.connect(self.ledger_file)
-        rows = reader.execute(
+        rows = self.shelf.ask(
             "SELECT name, jobs.version FROM jobs JOIN definitions AS d ON d.job = name AND d.version = jobs.version"
             " WHERE document LIKE '%\"sim.toml\"%'"
-        ).fetchall()
-        reader.close()
+        )
         if sorted(rows) != sorted((job.name, definition(job).version) for job in jobs):
             self.reload(jobs)
 
@@ -135,24 +145,26 @@ class World:
         """Which instants of an `at` job have their row, as the API would look them up."""
         if not isinstance(job.trigger, At):
             return []
-        reader = sqlite3.connect(self.ledger_file)
-        found = [
+        return [
             instant
             for instant in job.trigger.instants
-            if reader.execute(
+            if self.shelf.ask(
                 "SELECT 1 FROM slots WHERE job = ? AND first <= ? AND last >= ?",
                 (job.name, *[micros(instant)] * 2),
-            ).fetchone()
+            )
         ]
-        reader.close()
-        return found
 
     def open_runs(self) -> list[str]:
         """Runs that are not final, by the ledger."""
-        reader = sqlite3.connect(self.ledger_file)
-        found = [row[0] for row in reader.execute("SELECT id FROM runs WHERE finished_at IS NULL ORDER BY n")]
-        reader.close()
-        return found
+        return [row[0] for row in self.shelf.ask("SELECT id FROM runs WHERE finished_at IS NULL ORDER BY n")]
+
+    def close(self) -> None:
+        """The seed is over."""
+        for leader in self.leaders:
+            leader.crash()
+        for worker in self.workers:
+            worker.crash()
+        self.shelf.close()
 
     def is_done(self) -> bool:
         """No run is open, no child lives, no result waits for its acknowledgement."""
@@ -160,6 +172,59 @@ class World:
             not any(sight.ended is None for sight in self.witness.sights)
             and not any(worker.is_alive and worker.state.ended for worker in self.workers)
             and not self.open_runs()
+        )
+
+    def list_worker(self, worker: WorkerProcess) -> None:
+        """Discovery sees `worker` again."""
+        if worker in self.workers:
+            self.listed[worker.address] = worker
+            self.discover()
+
+    def copy_worker(self, worker: WorkerProcess) -> WorkerProcess:
+        """Another host with a copy of this worker's state directory; its daemon starts there."""
+        copy = self._new_worker(worker.worker, f"{worker.host}c", slots=worker.slots, labels=worker.labels)
+        copy.is_copy = True
+        copy.boots = 100
+        copy.seen = worker.seen
+        worker.copies = 1
+        copy.take_journal(worker)
+        self.chronicle.log("world", f"the state directory of {worker.name} is copied to {copy.name}")
+        self.workers.append(copy)
+        copy.start()
+        self.list_worker(copy)
+        return copy
+
+    def remove_copy(self, copy: WorkerProcess) -> None:
+        """Somebody notices: the copy ends for good, and the first one is started anew."""
+        if copy not in self.workers:
+            return
+        for attempt, kept in copy.state.attempts.items():
+            if kept.outcome is not None:  # not acknowledged: its word goes with the copy of the journal
+                self.chronicle.words.pop(attempt, None)
+        copy.crash()
+        copy.is_gone = True
+        self.workers.remove(copy)
+        self.listed.pop(copy.address, None)
+        self.discover()
+        for worker in self.workers:
+            if worker.worker == copy.worker:
+                worker.crash()
+                worker.start()
+                self.look_at_links()
+
+    def _new_worker(self, worker: str, host: str, slots: int, labels: tuple[str, ...]) -> WorkerProcess:
+        return self.planted.worker(
+            worker,
+            host,
+            seed=self.seed,
+            agenda=self.agenda,
+            network=self.network,
+            rng=self.rng,
+            witness=self.witness,
+            chronicle=self.chronicle,
+            directory=self.directory,
+            slots=slots,
+            labels=labels,
         )
 
     def _tell_deposed(self, leader: LeaderProcess) -> None:
@@ -187,13 +252,15 @@ class World:
         )
 
     def _watch(self) -> None:
-        """The election, and leaders that have stepped down: looked at five times a second."""
-        self.agenda.after(0.2, self._watch)
+        """The election, and leaders that have stepped down: looked at now and then."""
+        self.agenda.after(WATCH, self._watch)
         holder, now = self.holder, self.agenda.now
         resignations, self.chronicle.resignations = self.chronicle.resignations, []
         for name, seen in resignations:
             if holder is not None and holder.name == name and holder.is_alive and holder.paused_since is None:
-                holder.lead(seen)  # it still has the lock, so it leads again, above what it has heard of
+                self._lead(
+                    holder, seen
+                )  # it still has the lock, so it leads again, above what it has heard of
         if holder is not None:
             if not holder.is_alive:
                 silent = now - holder.died_at
@@ -210,15 +277,5 @@ class World:
         if able:
             self.elect(self.rng.choice(able))
 
-    def _open_ledger(self) -> SqliteLedger:
-        return self.planted.ledger(self.ledger_file)
-
-
-def _make_ledger(file: Path) -> None:
-    """A new ledger, copied from one that was migrated once: the migration would cost more than the seed."""
-    model = file.parent / "model.db"
-    if not model.exists():
-        SqliteLedger(model).close()
-    for path in file.parent.glob(f"{file.name}*"):
-        path.unlink()
-    shutil.copyfile(model, file)
+    def _open_ledger(self) -> SimulatedLedger:
+        return self.shelf.open()

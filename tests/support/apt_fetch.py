@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 SOURCES = Path("/etc/apt")
@@ -47,6 +48,14 @@ def archive_uris(directory: Path = SOURCES, codename: str | None = None) -> list
 
 def fetch(package: str, target: Path, suite: str | None = None) -> None:
     """Unpack `package`, of another `suite` if one is named, into `target`. Raises FetchError."""
+    fetch_several([package], target, suite)
+
+
+def fetch_several(names: Sequence[str], target: Path, suite: str | None = None) -> None:
+    """Unpack these packages, of another `suite` if one is named, all into `target`. Raises FetchError.
+
+    What they need beyond each other has to be there already: nothing is looked up.
+    """
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
             raise FetchError(f"{tool} is not installed")
@@ -56,19 +65,25 @@ def fetch(package: str, target: Path, suite: str | None = None) -> None:
         if suite is not None:
             options += _other_suite(work, suite)
         _run("update", ["apt-get", "-q", *options, "update"], work)
-        _run("download", ["apt-get", "-q", *options, "download", package], work)
+        _run("download", ["apt-get", "-q", *options, "download", *names], work)
         packages = sorted(work.glob("*.deb"))
-        if not packages:
-            raise FetchError(f"apt-get download {package} left no package")
-        unpack(packages[0], target)
+        if len(packages) < len(names):
+            raise FetchError(f"apt-get download {' '.join(names)} left {len(packages)} packages")
+        unpack_several(packages, target)
 
 
 def unpack(package: Path, target: Path) -> None:
     """Unpack a package file into `target`, whole or not at all. Raises FetchError."""
+    unpack_several([package], target)
+
+
+def unpack_several(packages: Sequence[Path], target: Path) -> None:
+    """Unpack package files into `target` together, whole or not at all. Raises FetchError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=target.parent) as name:
         whole = Path(name) / "whole"
-        _run("unpack", ["dpkg", "-x", str(package), str(whole)], target.parent)
+        for package in packages:
+            _run("unpack", ["dpkg", "-x", str(package), str(whole)], target.parent)
         shutil.rmtree(target, ignore_errors=True)
         whole.rename(target)
 

@@ -22,6 +22,8 @@ from support.fleet import lines
 from support.ports import free_ports
 from support.waiting import wait_until
 
+from schedulerd.hostkit import failpoint
+
 SHORT = """
 [election]
 kind = "consul"
@@ -160,13 +162,16 @@ address = "{self._consul.address}"
         )
         return scheduler
 
-    def start(self, scheduler: Scheduler, *, until: str = "READY=1") -> Scheduler:
+    def start(self, scheduler: Scheduler, *, until: str = "READY=1", failpoints: str = "") -> Scheduler:
         """Start it, again too, and wait for what it tells systemd."""
         scheduler.daemon = self._stack.enter_context(
             Daemon(
                 [PROGRAMS / "schedulerd", "--config", scheduler.place / "schedulerd.toml"],
                 log=scheduler.place / "log",
-                env={"SCHEDULERD_FAILPOINT_CLOCK": str(scheduler.clock)},
+                env={
+                    "SCHEDULERD_FAILPOINT_CLOCK": str(scheduler.clock),
+                    **({failpoint.VARIABLE: failpoints} if failpoints else {}),
+                },
             )
         )
         if until:

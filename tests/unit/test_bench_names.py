@@ -9,5 +9,6 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "benchmarks.
 
 
 def test_every_figure_is_explained_and_every_explained_figure_exists() -> None:
-    rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    page = PAGE.read_text().partition("## Last measured")[0]
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(FIGURES)

@@ -74,6 +74,16 @@ def test_every_torn_tail_is_cut_at_the_last_good_record(
     assert ends == set(range(len(RECORDS) + 1))
 
 
+@pytest.mark.parametrize("zeros", [1, 7, 8, 9, 4096])
+def test_a_tail_of_zeros_is_torn_too(tmp_path: Path, zeros: int) -> None:
+    """A file that has grown before its last page was written: the zeros are the right sum of nothing."""
+    path = tmp_path / "journal"
+    path.write_bytes(written(path) + bytes(zeros))
+    assert reread(path) == RECORDS
+    written(path, [EpochSeen(99)])
+    assert reread(path) == [*RECORDS, EpochSeen(99)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(at=st.integers(min_value=8), flip=st.integers(min_value=1, max_value=255))
 def test_a_damaged_byte_never_gives_a_record_that_was_not_written(

@@ -100,6 +100,34 @@ def test_a_worker_that_restarts_is_taken_after_the_old_one_has_been_silent() -> 
     assert state.workers["w1:7482"].nonce == "n2"
 
 
+def test_a_known_id_at_another_address_waits_until_the_first_one_is_lost() -> None:
+    """It may be a copy of the state directory: what the first one holds may run on unheard, until the lease ends it."""
+    state = leading(a_job())
+    trigger(state)
+    (attempt,) = [attempt for attempt in state.attempts.values() if attempt.worker]
+    elsewhere = "w3:7482"
+    for second in range(2, 58, 2):
+        now = f"02:00:{second:02}"
+        effects = told(
+            state, [found("w1", "w2", "w3"), inventory(attempt.worker, now, nonce="n2", link=elsewhere)], now
+        )
+        assert drops(effects) == ["duplicate_worker"]
+        assert not outcomes(effects)
+    ends = []
+    for second in range(58, 66, 2):
+        now = f"02:{second // 60:02}:{second % 60:02}"
+        ends += outcomes(told(state, [inventory(attempt.worker, now, nonce="n2", link=elsewhere)], now))
+    assert ends == [(attempt.id, "lost")]
+    assert state.workers[elsewhere].nonce == "n2"
+
+
+def test_a_worker_that_said_goodbye_may_come_back_at_another_address_at_once() -> None:
+    state = leading(a_job())
+    told(state, [beat("w1", 1, "02:00:01", state="leaving"), found("w1", "w2", "w3")], "02:00:01")
+    told(state, [inventory("w1", "02:00:02", nonce="n2", link="w3:7482")], "02:00:02")
+    assert state.workers["w3:7482"].nonce == "n2"
+
+
 def test_a_worker_that_said_goodbye_may_come_back_at_once() -> None:
     state = leading(a_job())
     told(state, [beat("w1", 1, "02:00:01", state="leaving")], "02:00:01")

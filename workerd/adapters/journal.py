@@ -159,12 +159,16 @@ def _frames(records: Sequence[Record]) -> bytes:
 
 
 def _payload(data: bytes, at: int) -> memoryview | None:
-    """The payload of the frame at `at`; None when there is no whole, good frame."""
+    """The payload of the frame at `at`; None when there is no whole, good frame.
+
+    A file that has grown before its last page was written ends in zeros: those would be an empty payload with the right
+    sum, and no record is empty.
+    """
     if at + _FRAME.size > len(data):
         return None
     length, crc = _FRAME.unpack_from(data, at)
     begin = at + _FRAME.size
     payload = memoryview(data)[begin : begin + length]
-    if length > _LONGEST or len(payload) < length or zlib.crc32(payload) != crc:
+    if not 0 < length <= _LONGEST or len(payload) < length or zlib.crc32(payload) != crc:
         return None
     return payload

@@ -28,6 +28,10 @@ from workerd.complaints import Complaints
 
 _MAX_BACK = 64 << 10  # a PUSH socket has nothing to read
 _HWM = 256
+# A connection that got stuck while the network was away is begun anew: the kernel's own next try may be a minute off,
+# and heartbeats find a dead peer only after the handshake.
+_CONNECT_MS = 3000
+_HANDSHAKE_MS = 8000  # allows for 2 s on the way, each way
 _ASIDE_LINGER_MS = 2_000
 _ASIDE_GAP_SECONDS = 1.0
 _ASIDE_STRANGERS = 4  # endpoints that never led us and are written to in that time: anybody can make them up
@@ -63,7 +67,9 @@ class Link:
         self._complaints = Complaints(_log)
         self._context = zmq.Context()
         self._pull = self._context.socket(zmq.PULL)
-        _set(self._pull, {zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: LARGEST_TO_WORKER})
+        # with IPv6 an address of IPv4 would be told as one of IPv6
+        is_ipv6 = int(host.startswith("[") or ":" in host)
+        _set(self._pull, {zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: LARGEST_TO_WORKER, zmq.IPV6: is_ipv6})
         try:
             self._pull.bind(listen)
         except zmq.ZMQError as error:
@@ -123,9 +129,12 @@ class Link:
             push,
             {
                 zmq.IMMEDIATE: 1,
+                zmq.IPV6: 1,
                 zmq.SNDHWM: _HWM,
                 zmq.RECONNECT_IVL: 100,
                 zmq.RECONNECT_IVL_MAX: 5000,
+                zmq.CONNECT_TIMEOUT: _CONNECT_MS,
+                zmq.HANDSHAKE_IVL: _HANDSHAKE_MS,
                 zmq.MAXMSGSIZE: _MAX_BACK,
             },
         )
@@ -191,7 +200,7 @@ class Link:
             f"leader={_plain(envelope.receiver)} endpoint={_plain(endpoint)} seen={envelope.epoch}",
         )
         push = self._context.socket(zmq.PUSH)
-        _set(push, {zmq.SNDHWM: 1, zmq.MAXMSGSIZE: _MAX_BACK})
+        _set(push, {zmq.SNDHWM: 1, zmq.MAXMSGSIZE: _MAX_BACK, zmq.IPV6: 1})
         monitor = push.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED)
         self._parting.append((now + _ASIDE_LINGER_MS / 1000, push, monitor))
         try:
@@ -255,7 +264,6 @@ def _set(socket: "zmq.Socket[bytes]", options: dict[int, int]) -> None:
     """The options every socket has, and these."""
     usual = {
         zmq.LINGER: 0,
-        zmq.IPV6: 1,
         zmq.HEARTBEAT_IVL: 2_000,
         zmq.HEARTBEAT_TIMEOUT: 6_000,
         zmq.HEARTBEAT_TTL: 10_000,

@@ -15,6 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from schedulerd.adapters.election import LeaderCard, Lease
+from schedulerd.adapters.election_consul.others import Others
 from schedulerd.adapters.election_consul.refusal import refusal
 from schedulerd.adapters.election_consul.session import Session
 from schedulerd.adapters.election_consul.watch import BACKOFF_SECONDS, KeyWatch
@@ -27,7 +28,6 @@ from schedulerd.protocol.timing import ElectionTerms
 RETRY = 0.25  # seconds between two tries to renew while a lease is running out
 POLL = 0.5  # seconds between two tries to take a key that is free: its lock-delay ends without a word
 STOP_SECONDS = 5.0  # far longer than giving the key back takes; Consul may be gone
-NAMES_EVERY = 10.0  # seconds between two looks at who else takes part
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,6 @@ class ConsulElection:
         """`make_client` gets the time-out of its calls in seconds; `on_error` is called for each that fails."""
         self.trouble = "waiting for Consul's first word on who leads"
         self.fault = ""
-        self.standbys: tuple[str, ...] | None = None
         self._make_client = make_client
         self._cluster = cluster
         self._key = consul_names.leader_key(cluster)
@@ -71,6 +70,7 @@ class ConsulElection:
         self._watch = KeyWatch(
             self._key, wait_seconds, on_seen=self._saw, on_error=self._watch_failed, jitter=jitter
         )
+        self._others = Others(cluster)
         self._on_error = on_error
         self._jitter = jitter
         self._on_change: Callable[[], None] = lambda: None
@@ -79,7 +79,6 @@ class ConsulElection:
         self._aside_until = 0.0  # boot-time seconds until which we leave the key to others
         self._must_release = False
         self._failures = 0
-        self._named_at = 0.0
         self._seen: _Key | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -91,6 +90,11 @@ class ConsulElection:
     def lease(self) -> Lease | None:
         """See `Election`."""
         return self._lease
+
+    @property
+    def standbys(self) -> tuple[str, ...] | None:
+        """See `Election`."""
+        return self._others.names
 
     @property
     def leader(self) -> LeaderCard | None:
@@ -108,7 +112,7 @@ class ConsulElection:
         # a call that hangs must leave time for another before the lease is over
         short = max(0.2, min(5.0, (self._terms.lease - self._terms.renew) / 2))
         client = self._make_client(short)
-        self._thread = threading.Thread(target=self._keep, args=(client,), name="election", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(client,), name="election", daemon=True)
         self._watch.start(self._make_client(5.0))
         self._thread.start()
 
@@ -138,6 +142,16 @@ class ConsulElection:
 
     # ---- the keeper --------------------------------------------------------------------------------------------
 
+    def _run(self, client: ConsulClient) -> None:
+        try:
+            self._keep(client)
+        except Exception as error:  # whatever it is: without this thread nobody is elected here any more
+            log.critical("the election has ended", exc_info=True)
+            if self._lease is not None:
+                self._lease.end("the election has ended")
+            self.fault = f"the election has ended: {type(error).__name__}: {error}"
+            self._on_change()
+
     def _keep(self, client: ConsulClient) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
@@ -155,6 +169,8 @@ class ConsulElection:
 
     def _round(self, client: ConsulClient) -> float:
         """Everything that is due now; the seconds until there is more to do. Raises ConsulError."""
+        if not self._watch.is_alive():
+            raise RuntimeError("the watch of the election's key has ended")
         if not self._session.id:
             self._session.begin(client)
         if self._must_release:
@@ -173,7 +189,8 @@ class ConsulElection:
                 self._told = card
         elif self._may_stand():
             return self._stand(client)
-        self._count_others(client)
+        leader = self.leader
+        self._others.look(client, leader.id if leader is not None else "")
         now = boot_seconds()
         waits = [self._session.renewed_at + self._terms.renew, self._aside_until]
         return max(0.01, min((at for at in waits if at > now), default=now) - now)
@@ -206,7 +223,7 @@ class ConsulElection:
             if entry is not None and entry.session == self._session.id:
                 self._taken_at, self._told = entry.index, card
                 self._lease = Lease(sent_at, self._terms.lease)
-                self._named_at = 0.0
+                self._others.forget()
                 self._on_change()
                 return 0.0
         seen = self._seen
@@ -214,22 +231,6 @@ class ConsulElection:
         left = free_at - boot_seconds()
         # the end of the lock-delay is hit exactly; all other tries are spread
         return max(0.01, left) if -0.05 < left < POLL else POLL * (0.5 + self._jitter())
-
-    def _count_others(self, client: ConsulClient) -> None:
-        now = boot_seconds()
-        if self._named_at and now - self._named_at < NAMES_EVERY:
-            return
-        self._named_at = now
-        try:
-            names = client.session_names()
-        except ConsulError as error:  # a token may forbid it: nothing hangs on it
-            log.debug("who takes part in the election is not known: %s", error)
-            self.standbys = None
-            return
-        leader = self.leader
-        leading = leader.id if leader is not None else ""
-        others = [consul_names.scheduler_in(name, self._cluster) for name in names]
-        self.standbys = tuple(one[1] for one in others if one is not None and one[0] != leading)
 
     def _failed(self, text: str) -> float:
         """Consul did not do it: the seconds until the next try."""

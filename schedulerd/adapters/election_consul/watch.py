@@ -40,6 +40,10 @@ class KeyWatch:
         )
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        """Its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self, seconds: float) -> None:
         """Cut the query that is waiting and end the thread."""
         self._stopping.set()

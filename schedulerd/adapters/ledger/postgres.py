@@ -21,6 +21,7 @@ from schedulerd.adapters.ledger.rows import micros
 from schedulerd.adapters.ledger.upkeep import Upkeep
 from schedulerd.core.effects import Noted, Record
 from schedulerd.errors import LedgerError, SchedulerdError, StaleEpoch
+from schedulerd.hostkit import failpoint
 from schedulerd.model.run import OpenWork
 
 # all shorter than a leadership lease; a leader that stands still in a transaction holds nothing after the first
@@ -79,7 +80,9 @@ class PostgresLedger:
                 row = (epoch, leader, micros(now))
                 self._connection.execute(_LEAD, row)
                 self._connection.execute("INSERT INTO epochs (epoch, leader, since) VALUES (?, ?, ?)", row)
+                failpoint.at("ledger.before_commit")
                 self._connection.commit()
+                failpoint.at("ledger.after_commit")
             finally:
                 self._connection.roll_back()
             self._numbers.forget()  # somebody else may have written meanwhile
@@ -128,8 +131,11 @@ class PostgresLedger:
                 self._connection.execute("BEGIN")
                 number = self._fence(epoch)
                 yield
+                failpoint.at("ledger.before_commit")
                 batch = number
+                failpoint.at("ledger.before_commit")
                 self._connection.commit()
+                failpoint.at("ledger.after_commit")
         except LedgerError as error:
             if not self._connection.is_lost:
                 self._roll_back()

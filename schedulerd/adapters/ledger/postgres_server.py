@@ -124,7 +124,7 @@ class Server:
             raise LedgerContentError(
                 f"{self.shown}: {doing}: refused: {self.words(error)}; nothing was written"
             ) from error
-        except psycopg.Error as error:
+        except (psycopg.Error, OSError) as error:  # OSError: a failpoint's
             raise LedgerError(f"{self.shown}: {doing}: {self.words(error)}") from error
 
     def words(self, error: BaseException) -> str:

@@ -1,0 +1,101 @@
+"""The product, spoilt in one place before it starts: what the checker has to catch. Nothing of the product knows of it.
+
+    mutant.py NAME schedulerd|workerd --config FILE
+
+The daemon's own main runs afterwards, so everything but the named fault is real.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from schedulerd.adapters.election_file import FileElection
+from schedulerd.adapters.ledger import sqlite_records
+from schedulerd.adapters.ledger.sqlite import SqliteLedger
+from schedulerd.core.effects import RecordMarks
+from schedulerd.protocol.messages import Dispatch
+from workerd import loop
+from workerd.adapters.journal import Journal
+from workerd.core import WorkerState, step
+from workerd.effects import Effect
+from workerd.events import Event, FrameArrived, WorkerMoment
+from workerd.state import Phase
+
+
+def dedupe_off() -> None:
+    """Worker: every Dispatch is a new one."""
+
+    def forgetful(state: WorkerState, events: Sequence[Event], now: WorkerMoment) -> list[Effect]:
+        for event in events:
+            if isinstance(event, FrameArrived) and isinstance(event.message, Dispatch):
+                for order in event.message.orders:
+                    _forget(state, order.attempt)
+        return step(state, events, now)
+
+    loop.step = forgetful  # type: ignore[attr-defined]
+
+
+def _forget(state: WorkerState, attempt: str) -> None:
+    state.tombstones.pop(attempt, None)
+    state.refused.pop(attempt, None)
+    kept = state.attempts.pop(attempt, None)
+    if kept is None:
+        return
+    state.digest ^= kept.digest
+    if kept.phase is Phase.WAITING:
+        state.waiting.pop(attempt, None)
+    elif kept.phase is Phase.ENDED:
+        state.ended -= 1
+    else:
+        state.live -= 1
+        state.guarded.pop(attempt, None)
+
+
+def journal_off() -> None:
+    """Worker: nothing is written down."""
+    Journal.append = lambda self, records, *, sync: None  # type: ignore[method-assign]
+    Journal.compact = lambda self, records: None  # type: ignore[method-assign]
+
+
+def mark_not_persisted() -> None:
+    """Scheduler: the high-water marks stay where they were."""
+    sqlite_records.WRITERS[RecordMarks] = lambda batch, record: None
+
+
+def locks_off() -> None:
+    """Scheduler: a second one starts beside the first, as if the lock were on a file system that has none."""
+    FileElection.acquire = lambda self: True  # type: ignore[method-assign]
+
+
+def epoch_off() -> None:
+    """Nobody asks whose epoch it is: neither the ledger nor the worker. The locks are off as well."""
+    locks_off()
+    SqliteLedger._check_epoch = lambda self, epoch: None  # type: ignore[method-assign]
+
+    def credulous(state: WorkerState, events: Sequence[Event], now: WorkerMoment) -> list[Effect]:
+        effects: list[Effect] = []
+        for event in events:
+            state.epoch = 0
+            effects += step(state, [event], now)
+        return effects or step(state, [], now)
+
+    loop.step = credulous  # type: ignore[attr-defined]
+
+
+MUTATIONS = {one.__name__: one for one in (dedupe_off, journal_off, mark_not_persisted, locks_off, epoch_off)}
+
+
+def command(name: str, program: str) -> list[str]:
+    """How to start `program` with that mutation."""
+    return [sys.executable, str(Path(__file__)), name, program]
+
+
+if __name__ == "__main__":
+    MUTATIONS[sys.argv[1]]()
+    program = sys.argv[2]
+    sys.argv = [program, *sys.argv[3:]]
+    if program == "workerd":
+        from workerd.main import main
+    else:
+        from schedulerd.main import main
+    main()
