@@ -117,22 +117,23 @@ class JobFiles:
         )
 
     def filled(self, definitions: Sequence[Definition]) -> list[tuple[str, datetime]]:
-        """Past `at` instants of these jobs that have their row already."""
-        now = clock.utc_now()
-        past = {
-            definition.job.name: [instant for instant in definition.job.trigger.instants if instant <= now]
+        """`at` instants of these jobs that have their row already."""
+        one_offs = {
+            definition.job.name: definition.job.trigger.instants
             for definition in definitions
             if isinstance(definition.job.trigger, At)
         }
-        if not any(past.values()):
+        if not one_offs:
             return []
         reader = self._open_reader()
         try:
+            # a clock that was set back: instants that are to come have been there
+            until = max(clock.utc_now(), reader.accounted_to() or clock.utc_now())
             return [
                 (name, instant)
-                for name, instants in past.items()
+                for name, instants in one_offs.items()
                 for instant in instants
-                if reader.has_slot(name, instant)
+                if instant <= until and reader.has_slot(name, instant)
             ]
         finally:
             reader.close()

@@ -876,6 +876,15 @@ def test_a_one_off_in_the_table_keeps_the_rows_of_its_instants(
     assert not reader.slots("backup", "", 100)[0]
 
 
+def test_the_account_reaches_to_the_newest_mark_or_run_whatever_the_clock_says(
+    commit: Commit, reader: LedgerReader
+) -> None:
+    commit(RecordJobs((job_row(mark=at(5)),)))
+    assert reader.accounted_to() == at(5)
+    commit(*fired(new_run(9)), RecordRemovals(("backup",)))  # the job is gone, its run is not
+    assert reader.accounted_to() == at(9)
+
+
 def test_versions_that_nothing_refers_to_are_forgotten(
     ledger: Ledger, commit: Commit, reader: LedgerReader
 ) -> None:

@@ -14,7 +14,7 @@ from schedulerd.adapters.ledger.backfill import slot_rows
 from schedulerd.adapters.ledger.connection import Connection
 from schedulerd.adapters.ledger.detail import attempt_outputs, subtasks_of
 from schedulerd.adapters.ledger.events import find_events, newest_event
-from schedulerd.adapters.ledger.rows import decoded, micros, text, text_or_none
+from schedulerd.adapters.ledger.rows import decoded, instant, micros, text, text_or_none
 from schedulerd.adapters.ledger.slots import slots_page
 from schedulerd.core.backfill import SlotRow
 from schedulerd.errors import CommandError
@@ -141,6 +141,14 @@ class Reader(ABC):
                 "SELECT 1 FROM slots WHERE job = ? AND first <= ? AND last >= ? LIMIT 1", (job, at, at)
             ).fetchone()
             return row is not None
+
+    def accounted_to(self) -> datetime | None:
+        """The latest instant up to which any fire time may have its row: later than now after a clock was set back."""
+        with self._reading("looking for the newest mark"):
+            marks = self._connection.execute("SELECT max(mark) FROM jobs").fetchone()
+            runs = self._connection.execute("SELECT max(fire_time) FROM runs").fetchone()
+            found = [us for (us,) in (marks, runs) if us is not None]
+            return instant(max(found)) if found else None
 
     def slot_rows(self, job: str, first: datetime, last: datetime) -> list[SlotRow]:
         """Every row of the job's account that touches first..last, ascending, as it stands."""
