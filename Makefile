@@ -8,6 +8,7 @@ SEED   ?=
 WINDOWS ?= 20000
 FRAMES ?= 1000000
 MINUTES ?= 15
+PARALLEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run test sim cron fuzz faults bench lint lock clean
@@ -30,7 +31,8 @@ run: $(READY)
 test: $(READY)
 	@$(BIN)/python tests/support/consul_binary.py > /dev/null
 	@$(BIN)/python tests/support/postgres_binaries.py > /dev/null
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@[ "$$(id -u)" != 0 ] || $(BIN)/python tests/support/nft_binary.py > /dev/null
+	@exec $(BIN)/python -m pytest -n $(PARALLEL) --dist worksteal $(ARGS)
 
 sim: $(READY)
 	@SEED='$(SEED)' FIRST='$(FIRST)' exec $(BIN)/python -m pytest tests/simulation/test_seeds.py --seeds=$(SEEDS) \
