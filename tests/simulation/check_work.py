@@ -76,7 +76,10 @@ def _results(books: Books) -> None:
             books.bad("P3", f"{attempt}: the ledger's output is not the witness's")
     for attempt, word in books.chronicle.words.items():
         known = books.attempts.get(attempt)
-        if word in NO_WORD or books.is_excused(attempt):
+        is_started = (
+            attempt in books.witness.by_attempt
+        )  # else it was called off before, by two words for the same
+        if word in NO_WORD or not is_started or books.is_excused(attempt):
             continue
         if known is None or known.state != word:
             text = "not there" if known is None else known.state
