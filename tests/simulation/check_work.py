@@ -48,14 +48,13 @@ def _starts(books: Books) -> None:
 
 
 def _repeated(books: Books, subtask: str, sights: list[Sight], on_lost: OnLost, retry_max: int) -> None:
+    if any(books.is_excused(sight.attempt) for sight in sights):
+        return
     # as first recorded: what a lost one's worker tells later gives the ledger a better word, and no more retries
     earlier = [sight.attempt for sight in sorted(sights, key=lambda sight: sight.started)][:-1]
     ends = {attempt: books.chronicle.ends.get(attempt, "open") for attempt in earlier}
     failures = sum(end in ("failed", "timeout") for end in ends.values())
-    losses = sum(
-        end in ("lost", "unstarted", "cancelled", "succeeded", "open") and not books.is_excused(attempt)
-        for attempt, end in ends.items()
-    )
+    losses = sum(end in ("lost", "unstarted", "cancelled", "succeeded", "open") for end in ends.values())
     if failures > retry_max:
         books.bad("P2", f"{subtask} was retried {failures} times, retry.max is {retry_max}: {ends}")
     if losses > (MAX_LOSSES if on_lost is OnLost.RETRY else 0):
@@ -77,7 +76,10 @@ def _results(books: Books) -> None:
             books.bad("P3", f"{attempt}: the ledger's output is not the witness's")
     for attempt, word in books.chronicle.words.items():
         known = books.attempts.get(attempt)
-        if word in NO_WORD or books.is_excused(attempt):
+        is_started = (
+            attempt in books.witness.by_attempt
+        )  # else it was called off before, by two words for the same
+        if word in NO_WORD or not is_started or books.is_excused(attempt):
             continue
         if known is None or known.state != word:
             text = "not there" if known is None else known.state
