@@ -86,13 +86,7 @@ def fetch_with_libraries(package: str, target: Path) -> None:
         direct = _dependencies([package], options, is_deep=False)
         needed = _dependencies(direct, options, is_deep=True) if direct else []
         _run("download", ["apt-get", "-q", *options, "download", package, *direct, *needed], work)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="unpack-", dir=target.parent) as place:
-            whole = Path(place) / "whole"
-            for found in sorted(work.glob("*.deb")):
-                _run("unpack", ["dpkg", "-x", str(found), str(whole)], target.parent)
-            shutil.rmtree(target, ignore_errors=True)
-            whole.rename(target)
+        unpack_several(sorted(work.glob("*.deb")), target)
 
 
 def _dependencies(packages: list[str], options: list[str], *, is_deep: bool) -> list[str]:
