@@ -19,6 +19,8 @@ SOURCES = Path("/etc/apt")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ALIASES = ("stable", "oldstable", "testing", "unstable", "sid")
 STEP_SECONDS = 180
+# of the machine that runs us; LLVM is for compiled expressions, which work without
+RUNTIME = re.compile(r"libc6|libcrypt1|libgcc|libstdc|libllvm|libc-bin")
 
 
 class FetchError(Exception):
@@ -70,6 +72,39 @@ def fetch_several(names: Sequence[str], target: Path, suite: str | None = None) 
         if len(packages) < len(names):
             raise FetchError(f"apt-get download {' '.join(names)} left {len(packages)} packages")
         unpack_several(packages, target)
+
+
+def fetch_with_libraries(package: str, target: Path) -> None:
+    """Unpack `package` and the libraries that it needs into one tree; those of the C runtime stay the machine's.
+
+    For programs on a machine that lacks what they are linked with; raises FetchError.
+    """
+    with tempfile.TemporaryDirectory(prefix="apt-") as name:
+        work = Path(name)
+        options = _options(work)
+        _run("update", ["apt-get", "-q", *options, "update"], work)
+        direct = _dependencies([package], options, is_deep=False)
+        needed = _dependencies(direct, options, is_deep=True) if direct else []
+        _run("download", ["apt-get", "-q", *options, "download", package, *direct, *needed], work)
+        unpack_several(sorted(work.glob("*.deb")), target)
+
+
+def _dependencies(packages: list[str], options: list[str], *, is_deep: bool) -> list[str]:
+    """Names of library packages that these need, without the C runtime's."""
+    command = [
+        "apt-cache",
+        *options,
+        "depends",
+        "--important",
+        *(["--recurse"] if is_deep else []),
+        *packages,
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=STEP_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FetchError(f"depends: {error}") from error
+    names = re.findall(r"^ *Depends: (lib[\w.+-]+)$", done.stdout, re.MULTILINE)
+    return [name for name in dict.fromkeys(names) if not RUNTIME.match(name) and name not in packages]
 
 
 def unpack(package: Path, target: Path) -> None:

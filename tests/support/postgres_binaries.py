@@ -5,6 +5,7 @@ In this order: the machine's own (PATH, Debian's /usr/lib/postgresql, newest fir
 directory, or one line of what to do.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -45,15 +46,18 @@ def cached_or_fetched(cache: Path) -> Path:
     tried = "what was fetched does not run here"
     _, codename = apt_fetch.system()
     if codename in VERSIONS:
-        try:
-            apt_fetch.fetch(f"postgresql-{VERSIONS[codename]}", cache)
-        except apt_fetch.FetchError as error:
-            tried = f"apt: {error}"
+        # the second way is longer: for a machine that lacks the libraries too
+        for fetch in (apt_fetch.fetch, apt_fetch.fetch_with_libraries):
+            try:
+                fetch(f"postgresql-{VERSIONS[codename]}", cache)
+            except apt_fetch.FetchError as error:
+                tried = f"apt: {error}"
+                break
+            for candidate in machines_own(cache, None):
+                if is_new_enough(candidate):
+                    return candidate
     else:
         tried = f"apt: the package's name in {codename or 'this system'} is not known"
-    for candidate in machines_own(cache, None):
-        if is_new_enough(candidate):
-            return candidate
     raise NoPostgres(
         f"the tests need a PostgreSQL server, {LEAST} or newer: apt install postgresql, or put initdb and postgres on "
         f"PATH (tried {tried})"
@@ -68,13 +72,33 @@ def machines_own(root: Path, on_path: str | None) -> Iterator[Path]:
     yield from sorted(found, key=lambda path: int(path.parent.name), reverse=True)
 
 
+def environment(directory: Path) -> dict[str, str]:
+    """Our environment, with the libraries that were fetched beside the programs, if any were."""
+    root = tree_of(directory)
+    places = [] if root is None else [root / "usr" / "lib", root / "lib"]
+    libraries = [path for place in places for path in sorted(place.glob("*-linux-gnu*"))]
+    found = {"LD_LIBRARY_PATH": ":".join(map(str, libraries))} if libraries else {}
+    return {**os.environ, **found}
+
+
+def tree_of(directory: Path) -> Path | None:
+    """Root of the tree that was unpacked, for programs that were fetched; None for the machine's own."""
+    if directory.parent.parent.parts[-3:] != DEBIAN.parts or directory.is_relative_to("/usr"):
+        return None
+    return directory.parents[4]
+
+
 def is_new_enough(directory: Path) -> bool:
     """Whether the programs are there, run, and are of a version that the ledger takes."""
-    if not all((directory / program).exists() for program in PROGRAMS):
-        return False
+    return all(_version(directory, program) >= LEAST for program in PROGRAMS)
+
+
+def _version(directory: Path, program: str) -> int:
+    """What a program says its version is; 0 when it does not run."""
     try:
         done = subprocess.run(
-            [directory / "postgres", "--version"],
+            [directory / program, "--version"],
+            env=environment(directory),
             capture_output=True,
             text=True,
             timeout=60,
@@ -82,9 +106,9 @@ def is_new_enough(directory: Path) -> bool:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False
+        return 0
     version = re.search(r"PostgreSQL\) (\d+)", done.stdout)
-    return version is not None and int(version[1]) >= LEAST
+    return int(version[1]) if version else 0
 
 
 def main() -> int:

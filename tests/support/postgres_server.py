@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import psycopg
 from support.ports import free_ports
+from support.postgres_binaries import environment, tree_of
 from support.waiting import wait_until
 
 START_SECONDS = 120.0
@@ -158,18 +159,21 @@ class PostgresServer:
                 [self._binaries / "postgres", "--version"], capture_output=True, check=True, **self._as_user()
             )
         except (OSError, subprocess.CalledProcessError):
-            usr = self._binaries.parents[3]
-            shutil.copytree(usr, self._home / "usr", symlinks=True)
-            self._binaries = self._home / "usr" / self._binaries.relative_to(usr)
+            root = tree_of(self._binaries)
+            if root is None:
+                raise
+            shutil.copytree(root, self._home / "tree", symlinks=True)
+            self._binaries = self._home / "tree" / self._binaries.relative_to(root)
 
     def _has_ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
     def _as_user(self) -> dict[str, Any]:
         """initdb and postgres refuse root."""
+        given: dict[str, Any] = {"cwd": self._home, "env": environment(self._binaries)}
         if self._user is None:
-            return {"cwd": self._home}
-        return {"cwd": self._home, "user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+            return given
+        return {**given, "user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
 
 
 def _unprivileged() -> pwd.struct_passwd:

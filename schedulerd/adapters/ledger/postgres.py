@@ -133,7 +133,6 @@ class PostgresLedger:
                 yield
                 failpoint.at("ledger.before_commit")
                 batch = number
-                failpoint.at("ledger.before_commit")
                 self._connection.commit()
                 failpoint.at("ledger.after_commit")
         except LedgerError as error:
