@@ -21,7 +21,7 @@ BUSY = tuple(  # every worker always has something in hand
 )
 
 
-# Each Dispatch is sent again before it is answered; more than 2 s each way would not get through a handshake.
+# Each Dispatch is sent again before it is answered; 2 s each way would not get through a handshake.
 SENT_AGAIN = [
     Planned("f1", "delay", 1.0, 30.0, {"host": "w1", "delay_ms": 1600, "jitter_ms": 0, "seed": 1}),
 ]
