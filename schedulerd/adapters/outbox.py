@@ -14,7 +14,7 @@ HIGH_WATER = 256  # frames; credits bound what is under way, not this
 # A connection that got stuck while the network was away is begun anew: the kernel's own next try may be a minute off,
 # and heartbeats find a dead peer only after the handshake.
 CONNECT_MS = 3000
-HANDSHAKE_MS = 8000  # allows for 2 s on the way, each way
+HANDSHAKE_MS = 8000  # allows for 1.5 s on the way, each way
 
 log = logging.getLogger(__name__)
 

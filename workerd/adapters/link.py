@@ -31,7 +31,7 @@ _HWM = 256
 # A connection that got stuck while the network was away is begun anew: the kernel's own next try may be a minute off,
 # and heartbeats find a dead peer only after the handshake.
 _CONNECT_MS = 3000
-_HANDSHAKE_MS = 8000  # allows for 2 s on the way, each way
+_HANDSHAKE_MS = 8000  # allows for 1.5 s on the way, each way
 _ASIDE_LINGER_MS = 2_000
 _ASIDE_GAP_SECONDS = 1.0
 _ASIDE_STRANGERS = 4  # endpoints that never led us and are written to in that time: anybody can make them up

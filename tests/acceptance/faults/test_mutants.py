@@ -21,9 +21,9 @@ BUSY = tuple(  # every worker always has something in hand
 )
 
 
-# Each Dispatch is sent again before it is answered; the handshake alone takes some eight seconds.
+# Each Dispatch is sent again before it is answered; 2 s each way would not get through a handshake.
 SENT_AGAIN = [
-    Planned("f1", "delay", 1.0, 30.0, {"host": "w1", "delay_ms": 2000, "jitter_ms": 0, "seed": 1}),
+    Planned("f1", "delay", 1.0, 30.0, {"host": "w1", "delay_ms": 1600, "jitter_ms": 0, "seed": 1}),
 ]
 # What starts and ends while no word gets through is written down, or else it is lost with the worker.
 KILLED_UNHEARD = [

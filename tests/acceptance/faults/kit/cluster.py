@@ -187,12 +187,16 @@ class Cluster:
         return [host for host in hosts if host in self.daemons and self.daemons[host].process.poll() is None]
 
     def ready_workers(self, host: str = "") -> set[str]:
-        """Names of the workers that schedulerd would give work to; none while it does not answer."""
-        try:
-            items = self.ask("/v1/workers", host=host)["items"]
-            return {one["name"] for one in items if one["state"] == "ready"}
-        except (OSError, AssertionError, http.client.HTTPException):
-            return set()
+        """Names of the workers that a scheduler would give work to: `host`, or any; none while nobody answers."""
+        for asked in (host,) if host else self.schedulers:
+            try:
+                items = self.ask("/v1/workers", host=asked)["items"]
+            except (OSError, AssertionError, http.client.HTTPException):
+                continue
+            ready = {one["name"] for one in items if one["state"] == "ready"}
+            if ready:
+                return ready
+        return set()
 
     def strangers(self) -> list[str]:
         """Processes on the workers' hosts beyond the daemons and their helpers."""
