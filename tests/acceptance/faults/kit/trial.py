@@ -33,9 +33,11 @@ LOAD: tuple[tuple[JobPlan, float], ...] = (
     (JobPlan(name="late-skip", period=3.0, misfire="skip"), 0.1),
 )
 
-# What is put under faults: arguments of Cluster. Two schedulers are one more entry, such as
-# "standby": {"schedulers": ("s1", "s2"), "scheduler_settings": '[election]\nkind = "consul"\n'}
-SHAPES: dict[str, dict[str, Any]] = {"one-scheduler": {}}
+# What is put under faults: arguments of Cluster.
+SHAPES: dict[str, dict[str, Any]] = {
+    "one-scheduler": {},
+    "standby": {"schedulers": ("s1", "s2"), "scheduler_settings": '[election]\nkind = "consul"\n'},
+}
 
 
 @dataclass(frozen=True, slots=True)
