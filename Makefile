@@ -8,7 +8,7 @@ SEED   ?=
 WINDOWS ?= 20000
 FRAMES ?= 1000000
 MINUTES ?= 15
-PARALLEL ?= 2
+PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run test sim cron fuzz faults bench lint lock clean
@@ -35,7 +35,8 @@ test: $(READY)
 	@exec $(BIN)/python -m pytest -n $(PARALLEL) --dist worksteal $(ARGS)
 
 sim: $(READY)
-	@SEED='$(SEED)' FIRST='$(FIRST)' exec $(BIN)/python -m pytest tests/simulation/test_seeds.py --seeds=$(SEEDS) \
+	@SEED='$(SEED)' FIRST='$(FIRST)' exec $(BIN)/python -m pytest -n $(PARALLEL) tests/simulation/test_seeds.py \
+	    tests/simulation/test_account.py --seeds=$(SEEDS) \
 	    $(if $(SEED),-k breaks) $(ARGS)
 
 cron: $(READY)

@@ -12,14 +12,15 @@ from simulation.play import scratch
 
 SPRING = datetime(2026, 3, 26, tzinfo=UTC)  # clocks go forward in Berlin
 AUTUMN = datetime(2026, 10, 31, tzinfo=UTC)  # and back in New York
-USUAL = 200  # seeds of `make test`
+USUAL = 2000  # seeds of `make test`
+MOST = 10  # long weeks of minutely jobs
 KINDS = {"schedule", "catchup", "misfire", "too_old", "paused", "overlap"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """More weeks when more seeds are asked for."""
     if "minutely_seed" in metafunc.fixturenames:
-        metafunc.parametrize("minutely_seed", range(max(1, metafunc.config.getoption("--seeds") // 500)))
+        metafunc.parametrize("minutely_seed", range(min(MOST, max(1, metafunc.config.getoption("--seeds") // 10_000))))
 
 
 def test_the_rows_of_a_week_are_the_fire_times_of_two_thousand_jobs() -> None:
