@@ -101,6 +101,7 @@ class Loop:
             slots=settings.slots,
             labels=settings.labels,
             version=version("schedulerd"),
+            place=self._state_dir.place,
         )
         self._state: WorkerState
         self._registrar: Registrar | None = None

@@ -49,6 +49,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     slots: int
     labels: tuple[str, ...]
     version: str
+    place: str = ""  # of the state directory that it has locked: this directory in this boot of this host
 
 
 class Attempt(Struct, gc=False):
@@ -136,6 +137,7 @@ def inventory_of(state: WorkerState, clock_ms: int) -> Inventory:
         ended=held[Phase.ENDED],
         state=state.status,
         link=state.link,
+        place=identity.place,
     )
 
 

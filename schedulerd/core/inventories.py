@@ -34,8 +34,9 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
         draft.drops.append(Drop("late", envelope.sender))
         return
     # At another address it may be a copy of the state directory, while the first one runs on unheard: nothing is known
-    # of what that one holds until the lease rule has ended it.
-    is_moved = before is not None and before is not worker
+    # of what that one holds until the lease rule has ended it. But the lock of the same directory has one owner.
+    is_restarted = inventory.place != "" and inventory.place == holder.place
+    is_moved = before is not None and before is not worker and not is_restarted
     is_over = holder.is_lost if is_moved else state.awake - holder.heard_at >= state.timing.suspect
     if is_other_boot and not holder.is_leaving and not is_over:
         _refuse(state, holder, frame, now, draft)
@@ -57,6 +58,7 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     worker.nonce = envelope.sender_nonce
     worker.name, worker.slots, worker.version = inventory.name, inventory.slots, inventory.version
     worker.labels = frozenset(inventory.labels)
+    worker.place = inventory.place
     if is_new:
         worker.heard = 0
         worker.newest = worker.counts = None

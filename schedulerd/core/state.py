@@ -155,6 +155,7 @@ class Worker(Struct, eq=False):
     id: str = ""
     name: str = ""
     nonce: str = ""  # empty: has not answered yet
+    place: str = ""  # of its locked state directory; empty: not told
     former: tuple[str, ...] = ()  # its nonces before, the last few: frames of theirs may come late
     slots: int = 0
     labels: frozenset[str] = frozenset()

@@ -238,6 +238,9 @@ class Inventory(Message, frozen=True, array_like=True):
     ended: list[AttemptText]  # result journaled, not acknowledged
     state: str = "ready"  # as in Heartbeat
     link: str = ""  # `Hello.link` of the newest Hello; tells the leader which address this worker has
+    # The locked state directory, told apart from every copy of it: another nonce from the same place shows that the
+    # process before has ended. Empty: not known.
+    place: str = ""
 
 
 class OutputChunk(Message, frozen=True, array_like=True):

@@ -444,7 +444,7 @@ class Week:
         elif cause == "schedule":
             assert timedelta(0) <= created - instant <= LATE, f"{name} {instant}: created {created}"
         else:
-            assert reason in ("paused", "overlap"), f"{name} {instant}: {reason} {cause}"
+            assert reason in ("paused", "overlap", "queue_full"), f"{name} {instant}: {reason} {cause}"
 
 
 class Oracle:

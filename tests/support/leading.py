@@ -118,6 +118,7 @@ def inventory(
     epoch: int = EPOCH,
     nonce: str = "n1",
     link: str = "",
+    place: str = "",
 ) -> FrameArrived:
     """A worker tells what it is and holds."""
     told = msg.Inventory(
@@ -131,6 +132,7 @@ def inventory(
         ended=list(ended),
         state=state,
         link=link or f"{worker}:7482",
+        place=place,
     )
     return said(worker, told, epoch, nonce)
 

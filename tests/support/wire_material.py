@@ -121,6 +121,7 @@ SAMPLES: dict[type[Message], tuple[Envelope, Message]] = {
                 ended=["report@20261123T030000Z~3~1"],
                 state="draining",
                 link="127.0.0.1:4713",
+                place="b5f2:2049:131",
             ),
         ),
         (TO_LEADER, OutputChunk(attempt=ATTEMPT, stream="stdout", offset=0, data=b"\x00\xff", is_last=True)),

@@ -1,6 +1,7 @@
 """The worker's journal and state directory on a real disk: what a crash, a torn tail and a full disk leave."""
 
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -58,6 +59,7 @@ def test_what_was_appended_is_read_back_in_order(tmp_path: Path) -> None:
 def test_every_torn_tail_is_cut_at_the_last_good_record(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, logger="workerd.journal")
     whole = written(tmp_path / "whole")
     path = tmp_path / "journal"
     ends = set()

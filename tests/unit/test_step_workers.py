@@ -121,6 +121,28 @@ def test_a_known_id_at_another_address_waits_until_the_first_one_is_lost() -> No
     assert state.workers[elsewhere].nonce == "n2"
 
 
+def test_a_worker_that_was_started_again_at_another_address_has_the_lock_and_waits_six_seconds_only() -> None:
+    state = leading(a_job())
+    told(state, [inventory("w1", "02:00:01", place="here")], "02:00:01")
+    for second, is_taken in ((3, False), (5, False), (7.5, True)):
+        now = f"02:00:{second}"
+        told(
+            state,
+            [found("w1", "w2", "w3"), inventory("w1", now, nonce="n2", link="w3:7482", place="here")],
+            now,
+        )
+        assert (state.workers["w3:7482"].nonce == "n2") == is_taken
+
+
+def test_a_copy_tells_another_place_and_waits_until_the_first_one_is_lost() -> None:
+    state = leading(a_job())
+    told(state, [inventory("w1", "02:00:01", place="here")], "02:00:01")
+    for second in range(3, 59, 2):
+        now = f"02:00:{second:02}"
+        copy = inventory("w1", now, nonce="n2", link="w3:7482", place="elsewhere")
+        assert drops(told(state, [found("w1", "w2", "w3"), copy], now)) == ["duplicate_worker"]
+
+
 def test_a_worker_that_said_goodbye_may_come_back_at_another_address_at_once() -> None:
     state = leading(a_job())
     told(state, [beat("w1", 1, "02:00:01", state="leaving"), found("w1", "w2", "w3")], "02:00:01")

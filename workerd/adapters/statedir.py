@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 from schedulerd.errors import SettingsError
+from schedulerd.hostkit import clock
 
 _LOCK = "lock"
 _WORKER_ID = "worker-id"
@@ -36,6 +37,9 @@ class StateDir:
             ) from error
         try:
             self.worker = self._worker_id()
+            found = os.fstat(self._lock)
+            # whoever tells this place has the lock: no other process of this id has it, but one at a copy might run
+            self.place = f"{clock.boot_id()}:{found.st_dev}:{found.st_ino}"
         except (OSError, ValueError) as error:
             os.close(self._lock)
             raise SettingsError(

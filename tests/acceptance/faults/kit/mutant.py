@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from schedulerd.adapters.election_file import FileElection
-from schedulerd.adapters.ledger import sqlite_records
+from schedulerd.adapters.ledger import records
 from schedulerd.adapters.ledger.sqlite import SqliteLedger
 from schedulerd.core.effects import RecordMarks
 from schedulerd.protocol.messages import Dispatch
@@ -59,7 +59,7 @@ def journal_off() -> None:
 
 def mark_not_persisted() -> None:
     """Scheduler: the high-water marks stay where they were."""
-    sqlite_records.WRITERS[RecordMarks] = lambda batch, record: None
+    records.WRITERS[RecordMarks] = lambda batch, record: None
 
 
 def locks_off() -> None:
