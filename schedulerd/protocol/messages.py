@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 # Checked when a frame is read: what stands in these types cannot be wrong any more.
 AttemptText = Annotated[str, Meta(max_length=200, pattern=r"^[^~]+~-?[0-9]{1,9}~[0-9]{1,9}$")]
+KnownText = Annotated[str, Meta(max_length=200)]  # only looked up among the attempts that the reader knows
 UtcMs = Annotated[int, Meta(ge=0, le=32_503_680_000_000)]  # up to the year 3000
 UtcUs = Annotated[int, Meta(ge=0, le=32_503_680_000_000_000)]
 ClockMs = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -94,7 +95,7 @@ class Cancel(Message, frozen=True, array_like=True):
 class ResultAck(Message, frozen=True, array_like=True):
     """These results are in the ledger: the worker may forget all but the tombstone."""
 
-    attempts: list[AttemptText]
+    attempts: list[KnownText]
 
 
 class Reconcile(Message, frozen=True, array_like=True):
@@ -152,7 +153,7 @@ class Heartbeat(Message, frozen=True, array_like=True):
 class Accepted(Message, frozen=True, array_like=True):
     """These are journaled and will start, or be answered otherwise."""
 
-    attempts: list[AttemptText]
+    attempts: list[KnownText]
 
 
 class Refusal(Struct, frozen=True, array_like=True):
@@ -173,7 +174,7 @@ class Refused(Message, frozen=True, array_like=True):
 class Start(Struct, frozen=True, array_like=True):
     """One attempt whose process exists."""
 
-    attempt: AttemptText
+    attempt: KnownText
     started_utc_ms: UtcMs
 
 

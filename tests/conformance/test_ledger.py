@@ -876,6 +876,45 @@ def test_a_one_off_in_the_table_keeps_the_rows_of_its_instants(
     assert not reader.slots("backup", "", 100)[0]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["once", "recorded-again"])
+@pytest.mark.parametrize(
+    "done",
+    [range(40), range(10, 40), [*range(12), *range(20, 40)], range(0, 40, 2), [*range(39, -1, -1)]],
+    ids=["all", "the-end", "with-a-gap", "every-other", "backwards"],
+)
+def test_wide_runs_are_given_out_and_end_in_whatever_stretches(
+    commit: Commit, reader: LedgerReader, done: Sequence[int], again: bool
+) -> None:
+    run = new_run()
+    attempts = RecordAttempts(tuple(new_attempt(run.id, index, fence=index + 1) for index in range(40)))
+    states = RecordSubtaskStates(run.id, tuple((index, SubtaskState.SUCCEEDED, "") for index in done))
+    outcomes = RecordOutcomes(tuple(outcome(run.id, index) for index in done))
+    commit(RecordRuns((run,)), subtasks(run.id, 60), attempts)
+    commit(outcomes, states)
+    if again:
+        commit(attempts, outcomes, states)
+    found = detail(reader, run.id)
+    assert found.subtasks == SubtaskCounts(
+        total=60, succeeded=len(done), failed=0, running=40 - len(done), pending=20
+    )
+    shown = {part.index: part.state for part in found.subtasks_detail}
+    assert {index for index, state in shown.items() if state == "succeeded"} == set(done)
+    assert {index for index, state in shown.items() if state == "pending"} == set(range(40, 60))
+
+
+def test_a_stretch_in_which_some_have_ended_already_is_counted_anew(
+    commit: Commit, reader: LedgerReader
+) -> None:
+    run = new_run()
+    attempts = RecordAttempts(tuple(new_attempt(run.id, index, fence=index + 1) for index in range(20)))
+    commit(RecordRuns((run,)), subtasks(run.id, 30), attempts)
+    commit(RecordSubtaskStates(run.id, ((7, SubtaskState.FAILED, "exit"), (25, SubtaskState.CANCELLED, ""))))
+    commit(RecordSubtaskStates(run.id, tuple((index, SubtaskState.SUCCEEDED, "") for index in range(28))))
+    assert detail(reader, run.id).subtasks == SubtaskCounts(
+        total=30, succeeded=28, failed=0, running=0, pending=2
+    )
+
+
 def test_the_account_reaches_to_the_newest_mark_or_run_whatever_the_clock_says(
     commit: Commit, reader: LedgerReader
 ) -> None:

@@ -249,7 +249,9 @@ def test_a_consul_that_takes_calls_and_never_answers_ends_the_lease_in_time(
             is_dumb.set()
             began = boot_seconds()
             assert wait_until(lambda: not lease.holds(), 20, every=0.002)
-            assert boot_seconds() - began <= TERMS.lease + 0.5  # it ends by the clock; we look when we are let
+            assert (
+                boot_seconds() - began <= TERMS.lease + 0.5
+            )  # it ends by the clock; we look when we are let
         finally:
             election.stop()
 

@@ -5,6 +5,8 @@ looks closer only when the count is not the expected one.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from schedulerd.adapters.ledger.batch import (
@@ -35,7 +37,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _SUBTASK_RUNS = "UPDATE subtasks SET state = 'running' WHERE run = ? AND idx = ? AND state = 'pending'"
 _SUBTASK_STATE = "UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND idx = ? AND state = 'running'"
+_STRETCH_RUNS = """
+UPDATE subtasks SET state = 'running' WHERE run = ? AND idx BETWEEN ? AND ? AND state = 'pending'
+"""
+_STRETCH_STATE = """
+UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND idx BETWEEN ? AND ? AND state = 'running'
+"""
 _SUBTASK_STATE_ANY = "UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND idx = ?"
+
+_WORTH_A_STRETCH = 8  # rows for each statement over a stretch
 
 
 def record_subtasks(batch: Batch, records: Sequence[RecordSubtasks]) -> None:
@@ -102,7 +112,7 @@ def record_attempts(batch: Batch, record: RecordAttempts) -> None:
         batch.numbers.open_attempts.update(opened)
     if late and batch.write(_ATTEMPT, late):
         raise LedgerContentError("a run that is final takes no more attempts; the batch is not written")
-    all_counted = batch.write(_SUBTASK_RUNS, subtasks) == len(subtasks)
+    all_counted = _mark_running(batch, subtasks) == len(subtasks)
     for run, count in ordinary.items():
         delta = batch.delta(run)
         delta[IS_RUNNING] = 1
@@ -112,6 +122,58 @@ def record_attempts(batch: Batch, record: RecordAttempts) -> None:
             batch.recounts[run] = None
     if not all_counted:
         _require_subtasks(batch, subtasks)
+
+
+def _mark_running(batch: Batch, subtasks: list[tuple[int, int]]) -> int:
+    """Pending subtasks, as (run, index), become running; how many there were."""
+    count, singly = 0, []
+    for run, part in groupby(subtasks, key=itemgetter(0)):
+        keys = list(part)
+        stretches = _stretches([index for _, index in keys])
+        if stretches is None:
+            singly += keys
+        for first, last in stretches or ():
+            count += batch.connection.execute(_STRETCH_RUNS, (run, first, last)).rowcount
+    return count + batch.write(_SUBTASK_RUNS, singly)
+
+
+def _mark_ended(batch: Batch, run: int, record: RecordSubtaskStates) -> int:
+    """Running subtasks get their new state; how many there were."""
+    _, state, reason = record.states[0]
+    if all(one[1] is state and one[2] == reason for one in record.states):
+        stretches = _stretches([index for index, _, _ in record.states])
+        if stretches is not None:
+            return sum(
+                batch.connection.execute(_STRETCH_STATE, (state.value, reason, run, first, last)).rowcount
+                for first, last in stretches
+            )
+    rows = [(state.value, reason, run, index) for index, state, reason in record.states]
+    return batch.write(_SUBTASK_STATE, rows)
+
+
+def _stretches(indexes: list[int]) -> list[tuple[int, int]] | None:
+    """These indexes as (first, last) of few stretches without gaps; None when there are not few, or one comes twice.
+
+    A wide run is given out and ends in long stretches: one statement for each costs a fraction of one a row.
+    """
+    if len(indexes) < _WORTH_A_STRETCH:
+        return None
+    found: list[tuple[int, int]] = []
+    first = before = None
+    for index in sorted(indexes):
+        if before is None or first is None:
+            first = index
+        elif index == before:
+            return None
+        elif index != before + 1:
+            found.append((first, before))
+            first = index
+            if len(found) * _WORTH_A_STRETCH > len(indexes):
+                return None
+        before = index
+    assert first is not None
+    assert before is not None
+    return [*found, (first, before)]
 
 
 def _require_subtasks(batch: Batch, subtasks: list[tuple[int, int]]) -> None:
@@ -130,8 +192,10 @@ def record_subtask_states(batch: Batch, record: RecordSubtaskStates) -> None:
     run, is_open = batch.run(record.run)
     if not is_open:
         return
-    rows = [(state.value, reason, run, index) for index, state, reason in record.states]
-    if batch.write(_SUBTASK_STATE, rows) != len(rows):
+    if not record.states:
+        return
+    if _mark_ended(batch, run, record) != len(record.states):
+        rows = [(state.value, reason, run, index) for index, state, reason in record.states]
         # some were not running (cancelled while pending, settled by a late result): any state gives way, counted anew
         if batch.write(_SUBTASK_STATE_ANY, rows) != len(rows):
             _require_subtasks(batch, [(run, index) for index, _, _ in record.states])
