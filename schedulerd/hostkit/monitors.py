@@ -11,7 +11,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 STANDS, ENDED, FAILED = "connected", "disconnected", "handshake_failed"
-LOOK_EVERY = 0.5  # seconds between two looks at all monitors; they are as many as there are workers
+LOOK_EVERY = 2.0  # seconds between two looks at all monitors; they are as many as there are workers
 QUIET_FOR = 60.0  # seconds in which each kind of happening is logged at most LINES times
 LINES = 20
 
