@@ -86,10 +86,11 @@ class SlowLedger(SqliteLedger):
 
     lease: Lease
 
-    def commit(self, epoch: int, records: Sequence[fx.Record]) -> None:
-        super().commit(epoch, records)
+    def commit(self, epoch: int, records: Sequence[fx.Record]) -> fx.Noted:
+        noted = super().commit(epoch, records)
         while self.lease.holds():
             pass
+        return noted
 
 
 @pytest.fixture
