@@ -165,7 +165,7 @@ class Service:
             return FileElection(self._locks, card)
         consul = settings.discovery.consul
         return ConsulElection(
-            lambda seconds: ConsulClient(consul.address, token=consul.token(), timeout_seconds=seconds),
+            lambda seconds: ConsulClient(consul.address, token=consul.token, timeout_seconds=seconds),
             settings.cluster,
             card,
             settings.election.terms,
@@ -242,4 +242,4 @@ def _discovery_of(settings: SchedulerdSettings) -> Discovery:
     if settings.discovery.kind == "static":
         return StaticDiscovery(settings.discovery.workers)
     consul = settings.discovery.consul
-    return ConsulDiscovery(lambda: ConsulClient(consul.address, token=consul.token()), settings.cluster)
+    return ConsulDiscovery(lambda: ConsulClient(consul.address, token=consul.token), settings.cluster)

@@ -42,7 +42,9 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
         _refuse(state, holder, frame, now, draft)
         return
     if worker.id and worker.id != envelope.sender:  # another daemon listens at this address now
-        if worker.nonce and not worker.is_leaving and state.awake - worker.heard_at < state.timing.suspect:
+        is_heard = not worker.is_leaving and state.awake - worker.heard_at < state.timing.suspect
+        # its journal is not that of the one before: on what that one holds it has no word, until the lease rule has
+        if worker.nonce and (is_heard or (worker.attempts and not worker.is_lost)):
             _refuse(state, worker, frame, now, draft)
             return
         part(state, worker)

@@ -32,7 +32,7 @@ GROWTH = {
 }
 _MEANING = {
     DUPLICATE_RESULT: "a result that is recorded already",
-    REFUSED: "a second daemon with its id or at its address was refused while it was heard",
+    REFUSED: "a second daemon with its id or at its address was refused while it was heard or held work",
     **dict(GROWTH.values()),
 }
 TYPES = tuple(_MEANING)

@@ -43,6 +43,8 @@ EVENTS = 500  # events a step takes at most from the inbox, and parts of frames 
 # workers go on with what they have while the next part is recorded, and nothing that is due waits long
 PATIENCE_MS = 2000  # how long the loop waits without any event; for the watchdog's sake
 SUSPICION = 30.0  # seconds for which events are taken one by one after a batch was refused
+PAUSE = 1.0  # seconds to the next try after the refusal of what comes again by itself
+OF_BEGINNING = (LeadershipGained, HostBooted, WorkersSeen)  # what every rebuilt State is told anew
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +144,11 @@ class Leadership:
                     events = [*batch, *events]
                 else:
                     self._reject(performer, batch, error)
+                    if not batch or isinstance(batch[0], (AlarmRang, *OF_BEGINNING)):
+                        means.stopping.wait(PAUSE)
                 singly_until = now.mono + SUSPICION
                 state, _ = self._rebuild(epoch, _now())
+                events = [event for event in events if not isinstance(event, OF_BEGINNING)]
                 events = [*self._beginning(), *events]
                 continue
             if not pulse.is_leading:

@@ -24,7 +24,7 @@ from schedulerd.errors import CommandError, LedgerError, StaleEpoch
 from schedulerd.hostkit import clock
 from schedulerd.protocol.timing import Timing
 
-RETRY = 1.0  # seconds between two tries to lead after the ledger failed
+RETRY = 1.0  # seconds between two tries to lead after the ledger failed or had a newer leader
 ASIDE = 5.0  # seconds for which a leader that stepped down leaves the lead to others
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class Loop(Pulse):
             except StaleEpoch as error:
                 means.resign("newer_epoch", str(error))
                 self._on_fenced()
-                why_aside = "a newer leader has written to the ledger"
+                why_aside, retry = "a newer leader has written to the ledger", RETRY
             except LedgerError as error:
                 if not self._begun.is_set():
                     raise

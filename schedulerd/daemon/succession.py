@@ -31,7 +31,9 @@ class Succession:
 
     def notice(self) -> None:
         """Remember who leads, for the day on which we follow."""
-        self._before = self._election.leader or self._before
+        leader = self._election.leader
+        if leader is not None and leader.epoch:  # without one it was elected and has not begun to lead
+            self._before = leader
 
     def begin(self, epoch: int, now: datetime) -> list[RecordEvent]:
         """We lead: tell the others, and what is to be recorded; call `recorded` when it is."""

@@ -5,6 +5,7 @@ A table with a fault changes nothing: its faults are kept for STATUS and /readyz
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +17,13 @@ from schedulerd.core import requests as rq
 from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.daemon.loop import Loop
-from schedulerd.errors import CommandError, JobFileError
+from schedulerd.errors import CommandError, JobFileError, LedgerError, SettingsError
 from schedulerd.hostkit import clock
 from schedulerd.model.job import At, Definition
 from schedulerd.protocol.api_types import ReloadAnswer
 
 RELOAD_WAIT = 60.0  # seconds the loop may take for a new table
+AGAIN = 1.0  # seconds between two tries to read a first table
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,8 @@ class JobFiles:
             if error.kind != "conflict":
                 raise
             return self._refused(tuple(error.text.splitlines()))
+        except (LedgerError, SettingsError) as error:  # of the reader; SettingsError: its password
+            raise CommandError("unavailable", f"the ledger cannot be read: {error}") from error
         assert isinstance(answer, rq.TableReplaced)
         self.faults, self.is_settled = (), True
         return ReloadAnswer(
@@ -139,12 +143,16 @@ class JobFiles:
             reader.close()
 
     def _read_for_leader(self) -> None:
-        try:
-            self.read_first()
-        except JobFileError as error:
-            self.failure = error
-        except CommandError as error:  # it leads no more; whoever leads next reads a first table
-            log.warning("the job files were not read: %s", error)
+        while self._loop.is_leading:  # whoever leads next reads a first table
+            try:
+                self.read_first()
+            except JobFileError as error:
+                self.failure = error
+            except CommandError as error:
+                log.warning("the job files were not read: %s; trying again", error)
+                time.sleep(AGAIN)
+                continue
+            return
 
     def _read_later(self) -> None:
         """In a thread of its own: as soon as the clock is believed; a fault then leaves the table in force."""

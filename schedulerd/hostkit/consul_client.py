@@ -13,7 +13,7 @@ import consul
 from consul.callback import CB
 from msgspec import Struct
 
-from schedulerd.errors import SchedulerdError
+from schedulerd.errors import SchedulerdError, SettingsError
 from schedulerd.hostkit.interruptible import InterruptibleAdapter
 
 MAX_WAIT_SECONDS = 55  # a blocking query is held no longer; Consul adds up to a sixteenth
@@ -63,7 +63,11 @@ class KeyEntry(Struct, frozen=True, kw_only=True):
 class ConsulClient:
     """A thin hand on py-consul. `address` is the agent's, `http://HOST:PORT`."""
 
-    def __init__(self, address: str, *, token: str = "", timeout_seconds: float = 5.0) -> None:
+    def __init__(self, address: str, *, token: Callable[[], str] = str, timeout_seconds: float = 5.0) -> None:
+        """`token` is asked before each call, so that one that is exchanged is used; empty: none.
+
+        Raises ConsulError for an address that is none, and what `token` raises.
+        """
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConsulError(f'Consul\'s address "{address}" is not of the form http://HOST:PORT')
@@ -77,7 +81,8 @@ class ConsulClient:
             verify=True,
             connections_timeout=timeout_seconds,
         )
-        self._consul.token = token or None  # ours alone: py-consul would let the environment's token win
+        self._token = token
+        self._consul.token = token() or None  # ours alone: py-consul would let the environment's token win
         session = self._consul.http.session
         session.trust_env = False  # the agent is a neighbour: never through a proxy
         session.mount(f"{parts.scheme}://", self._adapter)
@@ -234,7 +239,10 @@ class ConsulClient:
 
     def _call(self, what: str, call: Callable[[], _T]) -> _T:
         try:
+            self._consul.token = self._token() or None
             answer = call()
+        except SettingsError as error:
+            raise ConsulError(f"Consul at {self.address} was not asked to {what}: {error}") from error
         # OSError is the root of what requests raises
         except (OSError, ValueError, RecursionError, consul.ConsulException) as error:
             raise ConsulError(f"Consul at {self.address} did not {what}: {_plain(error)}") from error

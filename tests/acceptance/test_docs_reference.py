@@ -279,3 +279,16 @@ def _type_of_event(call: ast.Call) -> ast.expr | None:
         return next((word.value for word in call.keywords if word.arg == "type"), None)
     place = {"event": 0, "_note": 0 if len(call.args) > 5 else 2}.get(name)
     return call.args[place] if place is not None and len(call.args) > place else None
+
+
+def test_metrics_names_every_reason_for_which_a_frame_is_dropped() -> None:
+    reasons = {
+        str(node.args[0].value)
+        for file in SOURCES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Drop"
+        if isinstance(node.args[0], ast.Constant)
+    }
+    counters = rows(sections(REFERENCE / "metrics.md")["Counters"])
+    (row,) = (row for row in counters if row.code == "schedulerd_dropped_frames_total")
+    assert set(re.findall(r"`(\w+)`", row.cells[2])) == reasons

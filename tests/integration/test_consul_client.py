@@ -3,12 +3,15 @@
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from support.consul_agent import ConsulAgent
 
 from schedulerd.hostkit.clock import boot_seconds
 from schedulerd.hostkit.consul_client import ConsulClient, ConsulError, Registration
+from schedulerd.hostkit.settings import ConsulSettings
 
 
 def service(name: str, **changes: int) -> Registration:
@@ -204,3 +207,36 @@ def test_the_environment_chooses_neither_token_nor_proxy(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     assert consul.client().services("nothing-here")[1] == ()
+
+
+def test_a_token_that_is_exchanged_is_used_from_the_next_call_on_and_one_that_is_gone_is_told(
+    tmp_path: Path,
+) -> None:
+    asked: list[bytes] = []
+
+    class Agent(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["X-Consul-Token"].encode())
+            self.send_response(200)
+            self.send_header("X-Consul-Index", "5")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    file = tmp_path / "token"
+    with HTTPServer(("127.0.0.1", 0), Agent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        agent = ConsulSettings(address=f"http://127.0.0.1:{server.server_port}", token_file=file)
+        file.write_text("first")
+        client = ConsulClient(agent.address, token=agent.token)
+        client.services("workerd")
+        file.write_text("second")
+        client.services("workerd")
+        file.unlink()
+        with pytest.raises(ConsulError, match="Consul's token cannot be read"):
+            client.services("workerd")
+        server.shutdown()
+    assert asked == [b"first", b"second"]

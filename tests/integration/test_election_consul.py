@@ -16,7 +16,9 @@ from support.elections import TERMS, card, cluster_of, consul_election
 from support.waiting import wait_until
 
 from schedulerd.adapters.election_consul import ConsulElection
-from schedulerd.hostkit.clock import boot_seconds
+from schedulerd.adapters.election_consul.others import Others
+from schedulerd.daemon.succession import Succession
+from schedulerd.hostkit.clock import boot_seconds, utc_now
 from schedulerd.hostkit.consul_client import ConsulClient, ConsulError
 from schedulerd.protocol import consul_names
 from schedulerd.protocol.leader_card import LeaderCard, card_in, value_of
@@ -324,6 +326,36 @@ def test_others_learn_of_the_epoch_and_who_stands_by(consul: ConsulAgent, make: 
     first.announce(card("alpha", epoch=12, since="2026-11-24T02:00:00Z"))
     assert wait_until(lambda: second.leader is not None and second.leader.epoch == 12, 20)
     assert wait_until(lambda: second.standbys == ("beta",), 20)
+
+
+def test_who_leads_is_no_standby_even_if_it_led_later_than_it_was_looked_for(
+    consul: ConsulAgent, request: pytest.FixtureRequest
+) -> None:
+    others, client = Others(cluster_of(request)), consul.client()
+    assert others.names("") is None
+    name = consul_names.session_name(cluster_of(request), "id-of-alpha", "alpha")
+    session = client.create_session(name, ttl_seconds=30, lock_delay_seconds=1)
+    others.look(client)
+    client.destroy_session(session)
+    assert others.names("") == ("alpha",)
+    assert others.names("id-of-alpha") == ()
+
+
+def test_one_that_was_elected_and_never_began_to_lead_is_not_whom_the_next_leader_follows(
+    consul: ConsulAgent, make: Make
+) -> None:
+    first = make(consul, "alpha")
+    wait_leads(first)
+    second = make(consul, "beta")
+    told = Succession(second, card("beta"), lambda reason: None)
+    assert wait_until(lambda: second.leader is not None, 20)
+    told.notice()
+    assert [event.detail for event in told.begin(7, utc_now())] == ["beta leads in epoch 7"]
+    first.announce(card("alpha", epoch=12))
+    assert wait_until(lambda: second.leader is not None and second.leader.epoch == 12, 20)
+    told.notice()
+    (event,) = told.begin(13, utc_now())
+    assert event.detail.startswith("beta leads in epoch 13, after alpha")
 
 
 @pytest.mark.parametrize("is_live", [True, False], ids=["leads", "led-before"])

@@ -66,6 +66,7 @@ def test_the_unit_says_what_the_daemons_count_on(name: str):
         "NotifyAccess=main",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=always",
+        "StartLimitIntervalSec=0",
         "KillMode=mixed",
         f"StateDirectory={name}",
         f"RuntimeDirectory={name}",

@@ -239,7 +239,7 @@ def test_a_second_daemon_of_one_id_is_told_in_few_events_however_often_it_knocks
             state, [beat("w1", number, now), inventory("w1", now, nonce=f"twin-{number:04}")], now
         )
     assert len(of(fx.Drop, effects)) == 9
-    refused = "a second daemon with its id or at its address was refused while it was heard"
+    refused = "a second daemon with its id or at its address was refused while it was heard or held work"
     assert noted(effects) == [
         ("worker_refused", "w1", f"2 times since 2026-11-23T02:00:01Z: {refused}; the first boot twin-000")
     ]

@@ -143,6 +143,33 @@ def test_a_copy_tells_another_place_and_waits_until_the_first_one_is_lost() -> N
         assert drops(told(state, [found("w1", "w2", "w3"), copy], now)) == ["duplicate_worker"]
 
 
+def test_another_daemon_at_the_address_of_one_that_holds_work_waits_until_that_one_is_lost() -> None:
+    """Its journal is an empty one: that it does not know an attempt is no proof that the first one did not start it."""
+    state = leading(a_job())
+    trigger(state)
+    (attempt,) = state.attempts.values()
+    address = f"{attempt.worker}:7482"
+    for second in range(2, 58, 2):
+        now = f"02:00:{second:02}"
+        effects = told(state, [inventory("w9", now, link=address)], now)
+        assert drops(effects) == ["duplicate_worker"]
+        assert not outcomes(effects)
+    ends = []
+    for second in range(58, 66, 2):
+        now = f"02:{second // 60:02}:{second % 60:02}"
+        ends += outcomes(told(state, [inventory("w9", now, link=address)], now))
+    assert ends == [(attempt.id, "lost")]
+    assert state.workers[address].id == "w9"
+
+
+def test_another_daemon_at_the_address_of_one_without_work_waits_six_seconds_only() -> None:
+    state = leading(a_job())
+    for second, worker in ((3, "w1"), (5, "w1"), (7, "w9")):
+        now = f"02:00:{second:02}"
+        told(state, [inventory("w9", now, link="w1:7482")], now)
+        assert state.workers["w1:7482"].id == worker
+
+
 def test_a_worker_that_said_goodbye_may_come_back_at_another_address_at_once() -> None:
     state = leading(a_job())
     told(state, [beat("w1", 1, "02:00:01", state="leaving"), found("w1", "w2", "w3")], "02:00:01")

@@ -74,7 +74,7 @@ class Registrar:
         rounds = 0
         while True:
             try:
-                client = client or ConsulClient(self._consul.address, token=self._consul.token())
+                client = client or ConsulClient(self._consul.address, token=self._consul.token)
                 is_due = self._renew.is_set() or rounds * UPDATE_SECONDS >= REGISTER_SECONDS
                 self._renew.clear()
                 if registered is None or is_due:
@@ -85,7 +85,7 @@ class Registrar:
                 self._is_well()
             except (ConsulError, SettingsError) as error:
                 registered = None  # registered again at the next update
-                client = None  # and with the token of then
+                client = None  # over a new connection
                 self._complain(str(error))
             rounds += 1
             if self._leave.wait(UPDATE_SECONDS):

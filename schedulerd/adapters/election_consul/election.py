@@ -94,7 +94,8 @@ class ConsulElection:
     @property
     def standbys(self) -> tuple[str, ...] | None:
         """See `Election`."""
-        return self._others.names
+        leader = self.leader
+        return self._others.names(leader.id if leader is not None else "")
 
     @property
     def leader(self) -> LeaderCard | None:
@@ -189,8 +190,7 @@ class ConsulElection:
                 self._told = card
         elif self._may_stand():
             return self._stand(client)
-        leader = self.leader
-        self._others.look(client, leader.id if leader is not None else "")
+        self._others.look(client)
         now = boot_seconds()
         waits = [self._session.renewed_at + self._terms.renew, self._aside_until]
         return max(0.01, min((at for at in waits if at > now), default=now) - now)

@@ -24,7 +24,8 @@ from schedulerd.errors import LedgerError, SchedulerdError, StaleEpoch
 from schedulerd.hostkit import failpoint
 from schedulerd.model.run import OpenWork
 
-# all shorter than a leadership lease; a leader that stands still in a transaction holds nothing after the first
+# a leader that stands still in a transaction holds nothing after the first; a statement may outlast a lease, but
+# whoever leads next ends its backend, and what it would commit is fenced by the epoch
 WRITER = {
     "idle_in_transaction_session_timeout": "3s",
     "lock_timeout": "2s",
