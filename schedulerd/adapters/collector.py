@@ -35,6 +35,7 @@ class Collector:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
         self.monitors = Monitors(on_connection)  # of all of them
+        self.has_more = False  # the newest `take` left something for the next one
         self._on_fault = on_fault
         self._complained: dict[str, tuple[float, int]] = {}
         self._pull = self.context.socket(zmq.PULL)
@@ -68,12 +69,14 @@ class Collector:
     def take(self, limit: int) -> list[Frame]:
         """Frames that have arrived, until they hold `limit` attempts or AT_ONCE bytes; faulty ones are left out."""
         self.monitors.look()
+        self.has_more = True
         frames: list[Frame] = []
         held, room = 0, AT_ONCE
         while held < limit and room > 0:
             try:
                 parts = self._pull.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
+                self.has_more = False
                 break
             room -= sum(map(len, parts))
             try:

@@ -51,6 +51,10 @@ class FrameArrived(Struct, frozen=True):
     message: Message
 
 
+class FramesWaiting(Struct, frozen=True):
+    """More frames have arrived than this step gets: nobody's silence is judged before they are heard."""
+
+
 class CommandGiven(Struct, frozen=True):
     """A caller waits under `token` for the answer to `request`."""
 
@@ -87,6 +91,7 @@ Event = (
     | ClockTrusted
     | WorkersSeen
     | FrameArrived
+    | FramesWaiting
     | CommandGiven
     | GatherTooLarge
     | ResultsRepeated

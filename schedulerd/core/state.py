@@ -238,6 +238,7 @@ class State(Struct, eq=False):
         default_factory=list
     )  # heap; an entry counts only if it still holds
     behind_since: float | None = None  # mono since when more is due than one step settles
+    has_unheard: bool = False  # frames have arrived that this step did not get
     is_unfinished: bool = False  # more could be given out than one step gives: step again at once
     doubts_since: float | None = None  # mono since when the wall clock is not believed; None: it is
     doubted: dict[str, None] = field(default_factory=dict)  # jobs whose missed fire times wait for the clock

@@ -38,6 +38,7 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
     draft = Draft()
     state.awake += min(max(now.mono - state.last_step, 0.0), STALL)
     state.last_step = now.mono
+    state.has_unheard = False
     for event in events:
         HANDLERS[type(event)](state, event, now, draft)
         if draft.step_down is not None:
@@ -123,6 +124,10 @@ def _host_booted(state: State, event: ev.HostBooted, now: Moment, draft: Draft) 
         firing.fire_at_boot(state, entry, now, draft)
 
 
+def _frames_waiting(state: State, event: ev.FramesWaiting, now: Moment, draft: Draft) -> None:
+    state.has_unheard = True
+
+
 def _send_failed(state: State, event: ev.SendFailed, now: Moment, draft: Draft) -> None:
     worker = state.workers.get(event.peer)
     if worker is not None and worker.is_open:
@@ -157,6 +162,7 @@ HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], None]] = {
     ev.FrameArrived: workers.arrived,
     ev.CommandGiven: commands.given,
     ev.SendFailed: _send_failed,
+    ev.FramesWaiting: _frames_waiting,
     ev.GatherTooLarge: _gather_too_large,
     ev.ResultsRepeated: _results_repeated,
 }

@@ -75,31 +75,30 @@ def _newer_epoch(state: State, epoch: int, frame: FrameArrived, draft: Draft) ->
 
 
 def beat(state: State, now: Moment, draft: Draft) -> None:
-    """Every beat: greet every worker, and judge those that were silent."""
+    """Every beat: greet every worker, and judge those that were silent, unless they may be heard in a moment."""
     for worker in list(state.workers.values()):
-        silence = state.awake - worker.heard_at
-        is_suspect = worker.nonce != "" and silence >= state.timing.suspect
-        if is_suspect != worker.is_suspect:
-            worker.is_suspect = is_suspect
-            state.forget_able()
-            if is_suspect and not worker.is_leaving:
-                draft.events.append(
-                    event(
-                        "worker_suspect", now, worker=worker.name, detail=f"no heartbeat for {silence:.1f} s"
-                    )
-                )
-        if (
-            silence >= state.timing.lost
-            and state.awake >= state.timing.lost
-            and worker.nonce
-            and not worker.is_lost
-        ):
-            _lose(state, worker, now, draft)
+        if not state.has_unheard:
+            _judge(state, worker, now, draft)
         _hello(state, worker, draft)
     for run in list(state.cancelled.values()):
         attempts.end(state, run, draft)
-    _lose_orphans(state, now, draft)
+    if not state.has_unheard:
+        _lose_orphans(state, now, draft)
     _drop_gone(state, draft)
+
+
+def _judge(state: State, worker: Worker, now: Moment, draft: Draft) -> None:
+    silence = state.awake - worker.heard_at
+    is_suspect = worker.nonce != "" and silence >= state.timing.suspect
+    if is_suspect != worker.is_suspect:
+        worker.is_suspect = is_suspect
+        state.forget_able()
+        if is_suspect and not worker.is_leaving:
+            detail = f"no heartbeat for {silence:.1f} s"
+            draft.events.append(event("worker_suspect", now, worker=worker.name, detail=detail))
+    is_over = min(silence, state.awake) >= state.timing.lost
+    if is_over and worker.nonce and not worker.is_lost:
+        _lose(state, worker, now, draft)
 
 
 def greet(state: State, now: Moment, draft: Draft) -> None:

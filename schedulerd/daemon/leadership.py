@@ -21,6 +21,7 @@ from schedulerd.core.events import (
     CommandGiven,
     Event,
     FrameArrived,
+    FramesWaiting,
     HostBooted,
     LeadershipGained,
     WorkersSeen,
@@ -228,6 +229,8 @@ class Leadership:
         events.extend(
             FrameArrived(frame.envelope, frame.message) for frame in self._means.collector.take(EVENTS)
         )
+        if self._means.collector.has_more:
+            events.append(FramesWaiting())
         return events
 
     def _rebuild(self, epoch: int, now: Moment) -> tuple[State, bool]:

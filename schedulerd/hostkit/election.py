@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from schedulerd.hostkit.settings_source import Source
-from schedulerd.protocol.timing import ElectionTerms
+from schedulerd.protocol.timing import ElectionTerms, Timing
 
 _MOST = 86_400.0  # seconds; Consul takes no longer TTL
 _MOST_DELAY = 60.0  # seconds; Consul's own limit
@@ -46,3 +46,15 @@ def read_election(source: Source, ledger_url: str) -> ElectionSettings:
                 f"({values[larger]:g}): {why}",
             )
     return ElectionSettings(kind=kind, terms=ElectionTerms(**values))
+
+
+def check_takeover(source: Source, terms: ElectionTerms, timing: Timing) -> None:
+    """A fault when workers could give up on a leader before another one can have taken over from it."""
+    longest = 2 * terms.ttl + terms.lock_delay
+    if longest >= timing.fence:
+        source.fault(
+            "election",
+            "ttl_seconds",
+            f"twice ttl_seconds and lock_delay_seconds ({longest:g}), in which a killed leader is followed, have to be "
+            f"below [timing] fence_seconds ({timing.fence:g}): workers would end what runs",
+        )

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit import endpoints
-from schedulerd.hostkit.election import ElectionSettings, read_election
+from schedulerd.hostkit.election import ElectionSettings, check_takeover, read_election
 from schedulerd.hostkit.settings_source import Source
 from schedulerd.hostkit.timing import read_timing
 from schedulerd.protocol import consul_names
@@ -150,6 +150,8 @@ def load_schedulerd(path: Path | None, environ: Mapping[str, str]) -> Schedulerd
         clock_wait=source.number("clock", "sync_wait_seconds", 30, 0, 3600),
         defaults=source.table("defaults"),
     )
+    if settings.election.kind == "consul":
+        check_takeover(source, settings.election.terms, settings.timing)
     source.finish()
     return settings
 

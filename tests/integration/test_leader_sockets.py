@@ -16,7 +16,7 @@ from schedulerd.adapters.collector import Collector
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.hostkit.monitors import LINES
 from schedulerd.protocol.codec import LARGEST_TO_LEADER, LARGEST_TO_WORKER, Envelope, encode
-from schedulerd.protocol.messages import Captured, Hello, Outcome, Result
+from schedulerd.protocol.messages import Captured, Heartbeat, Hello, Outcome, Result
 from workerd.adapters.link import Link
 
 # a greeting of ZeroMQ 3 with a mechanism that nobody knows, and more
@@ -119,6 +119,29 @@ def test_a_frame_that_its_reader_would_refuse_is_not_sent_and_costs_no_connectio
         assert wait_until(lambda: bool((leader.collector.wait(50), leader.collector.take(10))[1]))
         leader.collector.monitors.look()
         assert leader.told["worker", "disconnected"] == leader.told["results", "disconnected"] == 0
+    finally:
+        link.close()
+
+
+def test_the_collector_tells_when_it_leaves_frames_for_the_next_time(leader: Leader) -> None:
+    link = Link("tcp://127.0.0.1:*", insecure=False)
+    try:
+        link.connect(leader.collector.endpoint)
+        heartbeat = Heartbeat(1, 1, 1, 0, 0, 0)
+        assert wait_until(lambda: link.send(ENVELOPE, heartbeat))
+        assert link.send(ENVELOPE, heartbeat)
+        seen: list[bool] = []
+
+        def both_are_heard() -> bool:
+            leader.collector.wait(50)
+            if leader.collector.take(1):
+                seen.append(leader.collector.has_more)
+            return len(seen) == 2
+
+        assert wait_until(both_are_heard)
+        assert seen[0]  # it was told to take one, and cannot know that there is no other
+        assert not leader.collector.take(1)
+        assert not leader.collector.has_more
     finally:
         link.close()
 

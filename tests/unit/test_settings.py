@@ -321,11 +321,11 @@ def test_a_url_that_names_no_ledger_is_refused(url: str, said: str, tmp_path: Pa
 def test_election_terms_are_read_and_those_that_do_not_fit_together_are_refused(tmp_path: Path):
     path = tmp_path / "s.toml"
     path.write_text(
-        '[election]\nkind = "consul"\nttl_seconds = 20\nlease_seconds = 15\nlock_delay_seconds = 1.5\n'
+        '[election]\nkind = "consul"\nttl_seconds = 18\nlease_seconds = 15\nlock_delay_seconds = 1.5\n'
     )
     found = load_schedulerd(path, {"SCHEDULERD_ELECTION_RENEW_SECONDS": "2.5"}).election
     assert found.kind == "consul"
-    assert found.terms == ElectionTerms(ttl=20, renew=2.5, lease=15, lock_delay=1.5)
+    assert found.terms == ElectionTerms(ttl=18, renew=2.5, lease=15, lock_delay=1.5)
     (said,) = faults("[election]\nlease_seconds = 10", tmp_path)
     assert said == (
         "s.toml:2:1: election.lease_seconds: lease_seconds (10) has to be below ttl_seconds (10): "
@@ -394,6 +394,19 @@ def test_a_missing_file_and_a_missing_token_are_one_sentence(tmp_path: Path):
     path.write_text('[discovery.consul]\ntoken_file = "no"')
     with pytest.raises(SettingsError, match="Consul's token cannot be read"):
         load_schedulerd(path, {}).discovery.consul.token()
+
+
+def test_a_takeover_that_takes_longer_than_workers_wait_is_refused(tmp_path: Path):
+    slow = '[election]\nkind = "consul"\nttl_seconds = 20\n'
+    (said,) = faults(slow, tmp_path)
+    assert said.startswith(
+        "s.toml:3:1: election.ttl_seconds: twice ttl_seconds and lock_delay_seconds (45), in which"
+    )
+    patient = "[timing]\nfence_seconds = 50\nfence_kill_seconds = 55\nlost_seconds = 70\n"
+    (tmp_path / "s.toml").write_text(slow + patient)
+    assert load_schedulerd(tmp_path / "s.toml", {}).election.terms.ttl == 20
+    (tmp_path / "s.toml").write_text(slow.replace("consul", "file"))
+    assert load_schedulerd(tmp_path / "s.toml", {}).election.kind == "file"
 
 
 def test_a_broken_pair_of_terms_is_said_at_the_one_that_was_set(tmp_path: Path):

@@ -26,7 +26,7 @@ from support.leading import (
 )
 
 from schedulerd.core import effects as fx
-from schedulerd.core.events import AlarmRang, FrameArrived, LeadershipGained
+from schedulerd.core.events import AlarmRang, FrameArrived, FramesWaiting, LeadershipGained
 from schedulerd.core.requests import DescribeWorkers, TriggerJob
 from schedulerd.core.state import State
 from schedulerd.model.job import Shards
@@ -326,6 +326,17 @@ def test_required_labels_decide_who_is_able() -> None:
     told(state, [inventory("w2", "02:00:00.5", labels=["gpu"])], "02:00:00.5")
     assert [worker for worker, _ in given(trigger(state, job="with"))] == ["w2"]
     assert [worker for worker, _ in given(trigger(state, job="without"))] == ["w1"]
+
+
+def test_nobody_is_judged_while_frames_wait_to_be_heard() -> None:
+    state = leading(a_job())
+    (attempt,) = given(trigger(state))
+    told(state, [took(*attempt)], "02:00:01")
+    for second in range(2, 70, 2):  # every step has more frames than it gets
+        effects = told(state, [FramesWaiting()], f"02:{second // 60:02}:{second % 60:02}")
+        assert not events_of(effects)
+        assert not outcomes(effects)
+    assert outcomes(told(state, [AlarmRang()], "02:01:10")) == [(attempt[1], "lost")]
 
 
 def test_suspect_draining_and_leaving_workers_get_no_new_work() -> None:
