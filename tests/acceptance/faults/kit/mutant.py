@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from schedulerd.adapters.election_file import FileElection
+from schedulerd.adapters.election_file import FileLock
 from schedulerd.adapters.ledger import records
 from schedulerd.adapters.ledger.sqlite import SqliteLedger
 from schedulerd.core.effects import RecordMarks
@@ -64,7 +64,7 @@ def mark_not_persisted() -> None:
 
 def locks_off() -> None:
     """Scheduler: a second one starts beside the first, as if the lock were on a file system that has none."""
-    FileElection.acquire = lambda self: True  # type: ignore[method-assign]
+    FileLock.acquire = lambda self: True  # type: ignore[method-assign]
 
 
 def epoch_off() -> None:
