@@ -13,7 +13,6 @@ WARNINGS = frozenset(
         "attempt_lost",
         "helper_died",
         "late_result",
-        "leader_lost",
         "no_worker",
         "rejected",
         "split_failed",
