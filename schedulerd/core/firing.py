@@ -1,6 +1,8 @@
 """Fire times that have come: each becomes exactly one row, a run or a skip with its reason, and the mark moves on."""
 
 import heapq
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from msgspec import structs
@@ -215,7 +217,7 @@ def _apply(state: State, entry: JobEntry, result: Due, now: Moment, draft: Draft
             else:
                 _decide(state, entry, fire_time, now, draft)
             last = fire_time.instant if entry.is_spent else None
-    for skip in result.skips:
+    for skip in _rows(entry, result.skips):
         if last is None or skip.last < last:
             draft.skips.append(
                 Skip(
@@ -225,11 +227,27 @@ def _apply(state: State, entry: JobEntry, result: Due, now: Moment, draft: Draft
                     last=skip.last,
                     count=skip.count,
                     reason=SkipReason(skip.reason),
-                    is_apart=entry.is_from_end,
+                    is_apart=_is_apart(entry),
                 )
             )
     # the ledger joins a range to the one before it: in order of time, or it would span what lies between
     draft.skips[before:] = sorted(draft.skips[before:], key=lambda skip: skip.first)
+
+
+def _rows(entry: JobEntry, skips: tuple[SkipRange, ...]) -> Iterator[SkipRange]:
+    """The ranges as they are recorded. One-off instants stand alone: an edit may put one between two of them."""
+    trigger = entry.job.trigger
+    for skip in skips:
+        if isinstance(trigger, At) and skip.count > 1:
+            begin, end = bisect_left(trigger.instants, skip.first), bisect_right(trigger.instants, skip.last)
+            yield from (_one(instant, skip.reason) for instant in trigger.instants[begin:end])
+        else:
+            yield skip
+
+
+def _is_apart(entry: JobEntry) -> bool:
+    """What lies between two of its fire times may still become one: no range may span two of them."""
+    return entry.is_from_end or isinstance(entry.job.trigger, At)
 
 
 def _decide(
@@ -253,7 +271,7 @@ def _skip(entry: JobEntry, at: datetime, reason: SkipReason, draft: Draft, *, is
             last=at,
             count=1,
             reason=reason,
-            is_apart=is_apart or entry.is_from_end,
+            is_apart=is_apart or _is_apart(entry),
         )
     )
 

@@ -251,6 +251,20 @@ def test_past_instants_are_skipped_one_by_one_for_rows_of_others_may_lie_between
     ]
 
 
+def test_missed_instants_of_a_list_are_rows_of_their_own_for_an_edit_may_put_another_between_them() -> None:
+    state = leading(once("02:00:20", "02:00:50", misfire=Misfire.SKIP))  # type: ignore[arg-type]
+    effects = told(state, [AlarmRang()], "02:10:00")
+    assert skipped(effects) == [
+        ("02:00:20", "02:00:20", "misfire", 1),
+        ("02:00:50", "02:00:50", "misfire", 1),
+    ]
+    assert all(
+        skip.is_apart for effect in effects if isinstance(effect, fx.RecordSkips) for skip in effect.skips
+    )
+    effects = replace(state, once("02:00:20", "02:00:30", "02:00:50", misfire=Misfire.SKIP), now="02:10:01")
+    assert skipped(effects) == [("02:00:30", "02:00:30", "misfire", 1)]
+
+
 def test_an_instant_between_a_clock_set_back_and_the_mark_is_accounted_for() -> None:
     state = leading(a_job(trigger=MINUTELY, overlap=Overlap.ALLOW))
     told(state, [AlarmRang()], "02:10:00")
