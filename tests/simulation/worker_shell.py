@@ -78,6 +78,7 @@ class WorkerProcess(Process):
         self._seed = seed
         self._witness = witness
         self._offset_ms = rng.randrange(1_000_000)
+        self._host_boots = 1
         self._inbox: list[Event] = []
         self._is_connected = False
         self._connection = 0
@@ -92,6 +93,7 @@ class WorkerProcess(Process):
         self.boots += 1
         if self._rng.random() < 0.1:
             self._offset_ms = self._rng.randrange(1_000_000)  # the host itself was started anew
+            self._host_boots += 1
         self.is_alive, self.alive_since = True, self._agenda.now
         self.fuse = None
         self._inbox = []
@@ -106,6 +108,8 @@ class WorkerProcess(Process):
             slots=self.slots,
             labels=self.labels,
             version="1",
+            place=f"{self.host} {self._host_boots}",
+            endpoint=self.address,
         )
         self._chronicle.log(self.name, f"starts, boot {self.boots}")
         records, self.journal.records = self.journal.records, []
