@@ -42,6 +42,7 @@ class WorkerProcess(Process):
     """A worker's host: what a restart keeps (id, address, journal) and the process of the moment."""
 
     limits = Limits()
+    core = staticmethod(step)
     helper: type[Helper] = Helper
 
     def __init__(
@@ -209,7 +210,7 @@ class WorkerProcess(Process):
     def step(self, events: Sequence[Event]) -> list[Effect]:
         """The core's answer to `events`, and a look at whether it kept the fence."""
         forbidden = self.fence.forbidden(events, f"{self.host}-{self.boots}")
-        effects = step(self.state, events, self._moment())
+        effects = self.core(self.state, events, self._moment())
         for effect in effects:
             if isinstance(effect, Journal):
                 for record in effect.records:
