@@ -182,6 +182,6 @@ LEADERS = {
     "counts between leaders untold": (Planted.of("counts untold", leader=HearsNoCounts), {"P7"}),
     "whoever comes first after a takeover": (
         Planted.of("whoever comes first", leader=HearsWhoeverComesFirst),
-        {"P3"},
+        {"overlap"},
     ),
 }
