@@ -60,6 +60,7 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
         worker.former = (*holder.former, holder.nonce)[-FORMER:]
     worker.id = envelope.sender
     state.workers_by_id[worker.id] = worker
+    state.spoken_with.pop(worker.id, None)
     worker.nonce = envelope.sender_nonce
     worker.name, worker.slots, worker.version = inventory.name, inventory.slots, inventory.version
     worker.labels = frozenset(inventory.labels)
@@ -84,10 +85,7 @@ def _has_a_word(state: State, worker: str, nonce: str, former: list[str]) -> boo
     """
     known = state.spoken_with.get(worker, nonce)
     is_known = nonce == known or known in former
-    if not is_known and any(attempt.worker == worker for attempt in state.attempts.values()):
-        return False
-    state.spoken_with.pop(worker, None)
-    return True
+    return is_known or not any(attempt.worker == worker for attempt in state.attempts.values())
 
 
 def _refuse(state: State, holder: Worker, frame: FrameArrived, now: Moment, draft: Draft) -> None:
