@@ -79,6 +79,8 @@ def _hello(state: WorkerState, turn: Turn, envelope: Envelope, hello: Hello) -> 
         state.lease_ms = max(state.lease_ms, state.beats[hello.heard])
         for number in [number for number in state.beats if number < hello.heard]:
             del state.beats[number]
+    if is_ours and hello.told is not None:
+        state.told = hello.told
     if is_new or not is_ours:
         turn.wants_inventory = turn.wants_beat = True
 

@@ -102,6 +102,7 @@ class Loop:
             labels=settings.labels,
             version=version("schedulerd"),
             place=self._state_dir.place,
+            endpoint=self.endpoint,
         )
         self._state: WorkerState
         self._registrar: Registrar | None = None

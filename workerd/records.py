@@ -46,4 +46,20 @@ class Tombstones(Struct, frozen=True, array_like=True, tag="tombstones"):
     attempts: list[tuple[str, int]]  # attempt, forget_clock_ms
 
 
-Record = EpochSeen | AttemptsAccepted | AttemptsStarting | AttemptsEnded | AttemptsAcknowledged | Tombstones
+class Booted(Struct, frozen=True, array_like=True, tag="booted"):
+    """A daemon with this journal began, as what it called itself, in this state directory, at this address."""
+
+    nonce: str
+    place: str
+    endpoint: str
+
+
+Record = (
+    EpochSeen
+    | AttemptsAccepted
+    | AttemptsStarting
+    | AttemptsEnded
+    | AttemptsAcknowledged
+    | Tombstones
+    | Booted
+)

@@ -13,6 +13,7 @@ from workerd.records import (
     AttemptsAcknowledged,
     AttemptsEnded,
     AttemptsStarting,
+    Booted,
     EpochSeen,
     Record,
     Tombstones,
@@ -28,6 +29,8 @@ from workerd.state import (
 )
 from workerd.turn import Turn
 
+BOOTS = 8  # how many are remembered, this one included
+
 
 def boot(
     identity: Identity, records: list[Record], now: WorkerMoment, limits: Limits | None = None
@@ -35,7 +38,7 @@ def boot(
     """The state of a worker that has just started, and the first effects, which begin with the journal.
 
     What was accepted and not started is provably unstarted; what was started and has no outcome is lost, and
-    never runs again.
+    never runs again. Its own boot is in `snapshot` only, which has to be durable before anything is said.
     """
     state = WorkerState(identity=identity, limits=limits or Limits())
     state.resends = [deque() for _ in RESEND_MS]
@@ -43,6 +46,7 @@ def boot(
     state.next_beat_ms = now.clock_ms
     for record in records:
         _replay(state, record, now)
+    state.boots = [*state.boots, Booted(identity.nonce, identity.place, identity.endpoint)][-BOOTS:]
     turn = Turn(now)
     for attempt, kept in list(state.attempts.items()):
         if kept.phase is Phase.WAITING:
@@ -61,7 +65,7 @@ def snapshot(state: WorkerState, clock_ms: int) -> list[Record]:
     held: dict[Phase, list[tuple[str, Attempt]]] = {phase: [] for phase in Phase}
     for attempt, kept in state.attempts.items():
         held[kept.phase].append((attempt, kept))
-    records: list[Record] = [EpochSeen(state.epoch)]
+    records: list[Record] = [EpochSeen(state.epoch), *state.boots]
     if state.attempts:
         records.append(AttemptsAccepted([(a, kept.expiry_clock_ms) for a, kept in state.attempts.items()]))
     for phase in (Phase.STARTING, Phase.RUNNING):
@@ -85,6 +89,8 @@ def _replay(state: WorkerState, record: Record, now: WorkerMoment) -> None:
     match record:
         case EpochSeen(epoch):
             state.epoch = max(state.epoch, epoch)
+        case Booted():
+            state.boots.append(record)
         case AttemptsAccepted(accepted):
             for attempt, expiry_ms in accepted:
                 _keep(state, attempt, min(expiry_ms, now.clock_ms + TOMBSTONE_MS))

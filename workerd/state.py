@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from schedulerd.protocol.codec import Envelope
 from schedulerd.protocol.messages import Counted, Heartbeat, Inventory, Order, Outcome, Spec
+from workerd.records import Booted
 
 TOMBSTONE_MS = 3_600_000  # how long after its expiry an acknowledged attempt is remembered
 
@@ -50,6 +51,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     version: str
     place: str = ""  # of the state directory that it has locked: this directory in this boot of this host
+    endpoint: str = ""  # HOST:PORT that leaders connect to
 
 
 class Attempt(Struct, gc=False):
@@ -71,6 +73,7 @@ class WorkerState(Struct, kw_only=True):
 
     identity: Identity
     limits: Limits = Limits()
+    boots: list[Booted] = field(default_factory=list)  # of this journal, this one last
     epoch: int = 0  # highest seen
     leader: str = ""  # sender of the newest leader's last frame
     results: str = ""  # the leader's results endpoint; empty = none known
@@ -94,6 +97,9 @@ class WorkerState(Struct, kw_only=True):
     next_beat_ms: int = 0
     beats: dict[int, int] = field(default_factory=dict)  # number -> when it was sent; the last few
     heard: int = 0  # highest number echoed
+    told: Counted = (
+        Counted()
+    )  # how far events tell of what it has counted; the next leader goes on from there
     lease_ms: int = 0  # when the Heartbeat that `heard` names was sent; the boot, before there is one
     drain: bool = False  # the leader asked
     leaving: bool = False  # the host asked
@@ -120,6 +126,21 @@ def envelope_of(state: WorkerState) -> Envelope:
     return Envelope(state.epoch, identity.worker, identity.nonce, state.leader, "")
 
 
+def former_of(state: WorkerState) -> list[str]:
+    """Nonces of the boots before this one that have certainly ended, and whose journal this is.
+
+    Those of this very directory, since its lock is ours now, and those that were reached where we are. A copy of the
+    directory finds in its journal the boots of the first one too; of those it knows nothing.
+    """
+    here = state.identity
+    return [
+        one.nonce
+        for one in state.boots
+        if one.nonce != here.nonce
+        and ((here.place and one.place == here.place) or (here.endpoint and one.endpoint == here.endpoint))
+    ]
+
+
 def inventory_of(state: WorkerState, clock_ms: int) -> Inventory:
     """Everything this worker is and holds."""
     held: dict[Phase, list[str]] = {phase: [] for phase in Phase}
@@ -138,6 +159,7 @@ def inventory_of(state: WorkerState, clock_ms: int) -> Inventory:
         state=state.status,
         link=state.link,
         place=identity.place,
+        former=former_of(state),
     )
 
 
@@ -152,6 +174,7 @@ def heartbeat_of(state: WorkerState, clock_ms: int, lag_ms: int) -> Heartbeat:
         journal_depth=len(state.attempts),
         state=state.status,
         counts=counted_of(state.counters),
+        told=state.told,
     )
 
 

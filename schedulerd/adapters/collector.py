@@ -8,6 +8,7 @@ import zmq
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit.monitors import Monitors
+from schedulerd.hostkit.sockets import set_options
 from schedulerd.protocol.codec import LARGEST_TO_LEADER, Frame, WireError, decode
 from schedulerd.protocol.messages import elements_of
 
@@ -39,13 +40,7 @@ class Collector:
         self._on_fault = on_fault
         self._complained: dict[str, tuple[float, int]] = {}
         self._pull = self.context.socket(zmq.PULL)
-        self._pull.setsockopt(zmq.RCVHWM, 1000)
-        self._pull.setsockopt(zmq.LINGER, 0)
-        self._pull.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-        self._pull.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
-        self._pull.setsockopt(zmq.HEARTBEAT_TTL, 10000)
-        self._pull.setsockopt(zmq.MAXMSGSIZE, LARGEST_TO_LEADER)
-        self._pull.setsockopt(zmq.IPV6, 1)
+        set_options(self._pull, {zmq.RCVHWM: 1000, zmq.MAXMSGSIZE: LARGEST_TO_LEADER, zmq.IPV6: 1})
         self.monitors.watch("results", "results", self._pull)
         try:
             self._pull.bind(listen)

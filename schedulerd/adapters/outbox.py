@@ -8,13 +8,8 @@ import logging
 import zmq
 
 from schedulerd.hostkit.monitors import Monitors
+from schedulerd.hostkit.sockets import push_socket
 from schedulerd.protocol.codec import LARGEST_TO_WORKER
-
-HIGH_WATER = 256  # frames; credits bound what is under way, not this
-# A connection that got stuck while the network was away is begun anew: the kernel's own next try may be a minute off,
-# and heartbeats find a dead peer only after the handshake.
-CONNECT_MS = 3000
-HANDSHAKE_MS = 8000  # allows for 1.5 s on the way, each way
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +25,7 @@ class Outbox:
     def connect(self, peer: str, address: str) -> None:
         """Open the link `peer` to HOST:PORT; an open one is replaced."""
         self.disconnect(peer)
-        link = self._context.socket(zmq.PUSH)
-        link.setsockopt(zmq.IMMEDIATE, 1)
-        link.setsockopt(zmq.SNDHWM, HIGH_WATER)
-        link.setsockopt(zmq.LINGER, 0)
-        link.setsockopt(zmq.RECONNECT_IVL, 100)
-        link.setsockopt(zmq.RECONNECT_IVL_MAX, 5000)
-        link.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
-        link.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        link.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-        link.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
-        link.setsockopt(zmq.HEARTBEAT_TTL, 10000)
-        link.setsockopt(zmq.MAXMSGSIZE, 64 * 1024)
-        link.setsockopt(zmq.IPV6, 1)
+        link = push_socket(self._context)
         self._monitors.watch(peer, "worker", link)
         link.connect(f"tcp://{address}")
         self._links[peer] = link

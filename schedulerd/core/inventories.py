@@ -26,6 +26,9 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     if worker is None:
         draft.drops.append(Drop("unknown_worker", envelope.sender))
         return
+    if not _has_a_word(state, envelope.sender, envelope.sender_nonce, inventory.former):
+        _refuse(state, worker, frame, now, draft)
+        return
     before = state.workers_by_id.get(envelope.sender)
     holder = before if before is not None else worker
     is_other_boot = holder.nonce not in ("", envelope.sender_nonce)
@@ -57,13 +60,14 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
         worker.former = (*holder.former, holder.nonce)[-FORMER:]
     worker.id = envelope.sender
     state.workers_by_id[worker.id] = worker
+    state.spoken_with.pop(worker.id, None)
     worker.nonce = envelope.sender_nonce
     worker.name, worker.slots, worker.version = inventory.name, inventory.slots, inventory.version
     worker.labels = frozenset(inventory.labels)
     worker.place = inventory.place
     if is_new:
         worker.heard = 0
-        worker.newest = worker.counts = None
+        worker.newest = worker.counts = worker.told = None
         worker.is_leaving = worker.is_suspect = worker.is_lost = worker.is_draining = False
         draft.events.append(event("worker_joined", now, worker=worker.name, detail=worker.address))
     alive(state, worker, inventory.clock_ms, inventory.state, now, draft)
@@ -72,11 +76,23 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     _compare(state, worker, inventory, now, draft)
 
 
+def _has_a_word(state: State, worker: str, nonce: str, former: list[str]) -> bool:
+    """Whether a daemon may speak for what this leader has found open of its id.
+
+    That is the boot which the leader before spoke with, or a later one with its journal in its place. A copy of its
+    state directory, which may answer sooner, knows nothing of what the first one has begun since; it waits until that
+    one was heard, or everything it may hold is lost by the lease rule.
+    """
+    known = state.spoken_with.get(worker, nonce)
+    is_known = nonce == known or known in former
+    return is_known or not any(attempt.worker == worker for attempt in state.attempts.values())
+
+
 def _refuse(state: State, holder: Worker, frame: FrameArrived, now: Moment, draft: Draft) -> None:
     """A second daemon under one name is not believed while the first is heard; it may knock as often as it likes."""
     draft.drops.append(Drop("duplicate_worker", frame.envelope.sender))
     boot = f"boot {frame.envelope.sender_nonce[:8]}"
-    tally.repeated(state, tally.REFUSED, now, worker=holder.name, first=boot)
+    tally.repeated(state, tally.REFUSED, now, worker=holder.name or holder.address, first=boot)
 
 
 def _adopt(state: State, worker: Worker, now: Moment) -> None:

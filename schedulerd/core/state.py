@@ -180,6 +180,7 @@ class Worker(Struct, eq=False):
     unaccepted: dict[str, Attempt] = field(default_factory=dict)
     newest: Heartbeat | None = None  # of this nonce
     counts: Counted | None = None  # of the heartbeat before, to see what has grown
+    told: Counted | None = None  # of it, as far as events in the ledger tell of its growth
 
     @property
     def free(self) -> int:
@@ -215,6 +216,9 @@ class State(Struct, eq=False):
     attempts: dict[str, Attempt] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)  # by address
     workers_by_id: dict[str, Worker] = field(default_factory=dict)
+    # Worker id -> the nonce that the leader before spoke with, as far as attempts of it are open: nobody else has a
+    # word on these, until that one or its successor was heard.
+    spoken_with: dict[str, str] = field(default_factory=dict)
     has_discovery: bool = False  # discovery has answered once
     able: dict[tuple[str, ...], list[Worker]] = field(
         default_factory=dict

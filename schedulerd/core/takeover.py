@@ -45,6 +45,8 @@ def rebuild(
         await_resume(state, entry)
     for open_run in work.runs:
         _reopen(state, open_run, now)
+    for attempt in sorted(state.attempts.values(), key=lambda attempt: attempt.fence):
+        state.spoken_with[attempt.worker] = attempt.nonce  # the newest stays
     return state
 
 

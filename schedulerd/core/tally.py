@@ -11,7 +11,7 @@ from schedulerd.core.effects import RecordEvent
 from schedulerd.core.state import State, Tallied, Worker
 from schedulerd.model.moment import Moment
 from schedulerd.protocol.ids import rfc3339
-from schedulerd.protocol.messages import Counted
+from schedulerd.protocol.messages import Heartbeat
 
 EVERY = 10.0  # seconds between two tellings; the first of a quiet time is told with the next beat
 SHOWN = 10  # events of one kind in a telling; what is left shares one more
@@ -59,9 +59,10 @@ def results_repeated(state: State, attempts: tuple[str, ...], now: Moment) -> No
         repeated(state, DUPLICATE_RESULT, now, run=attempt.partition("~")[0], first=attempt)
 
 
-def compare(state: State, worker: Worker, counts: Counted, now: Moment) -> None:
-    """What a worker has counted since the heartbeat before; the first one of a boot says nothing of us."""
-    before, worker.counts = worker.counts, counts
+def compare(state: State, worker: Worker, beat: Heartbeat, now: Moment) -> None:
+    """What a worker has counted since the heartbeat before; at the first one, since what leaders before have told."""
+    counts = beat.counts
+    before, worker.counts = worker.counts or beat.told, counts
     if before is None or before == counts:
         return
     for field, (kind, _) in GROWTH.items():
@@ -71,8 +72,16 @@ def compare(state: State, worker: Worker, counts: Counted, now: Moment) -> None:
 
 
 def tell(state: State, now: Moment, draft: Draft) -> None:
-    """With each beat: events for what was counted, if the last were long enough ago."""
-    if not state.tally or now.mono < state.next_tally:
+    """With each beat: events for what was counted, if the last were long enough ago.
+
+    The workers learn with the next Hello, after the commit, what is told of theirs. A leader that ends between the two
+    has its successor tell it once more; what it had not told, the successor tells.
+    """
+    if state.tally and now.mono < state.next_tally:
+        return
+    for seen in state.workers.values():
+        seen.told = seen.counts
+    if not state.tally:
         return
     state.next_tally = now.mono + EVERY
     shown: dict[str, int] = {}

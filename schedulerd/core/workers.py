@@ -116,7 +116,9 @@ def is_greeted(worker: Worker, now: Moment) -> bool:
 
 
 def _hello(state: State, worker: Worker, draft: Draft) -> None:
-    draft.to(worker).others.append(msg.Hello(state.results, state.output, worker.heard, worker.address))
+    draft.to(worker).others.append(
+        msg.Hello(state.results, state.output, worker.heard, worker.address, worker.told)
+    )
 
 
 def _heartbeat(state: State, worker: Worker, beat: msg.Message, now: Moment, draft: Draft) -> None:
@@ -125,7 +127,7 @@ def _heartbeat(state: State, worker: Worker, beat: msg.Message, now: Moment, dra
         return
     worker.heard = beat.number
     worker.newest = beat
-    tally.compare(state, worker, beat.counts, now)
+    tally.compare(state, worker, beat, now)
     alive(state, worker, beat.clock_ms, beat.state, now, draft)
     worker.mismatches = 0 if beat.digest == worker.digest else worker.mismatches + 1
     if worker.mismatches >= MISMATCHES:

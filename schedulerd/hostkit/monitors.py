@@ -5,7 +5,7 @@ Nothing depends on it: whether a peer lives is told by its frames. It is here so
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -22,11 +22,27 @@ _KINDS: dict[int, str] = {
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: FAILED,
     zmq.EVENT_HANDSHAKE_FAILED_AUTH: FAILED,
 }
-_MASK = 0
-for _event in _KINDS:
-    _MASK |= _event
+FAILURES = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_MASK = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILURES
 
 log = logging.getLogger(__name__)
+
+
+def happenings(monitor: "zmq.Socket[bytes]") -> Iterator[tuple[int, str]]:
+    """(ZeroMQ's number of the event, endpoint) of all that a socket's monitor has to tell; never waits."""
+    while int(monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        event = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
+        yield int(event["event"]), bytes(event["endpoint"]).decode(errors="replace")
+
+
+def stop_watching(socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
+    """End a monitor, before its socket is closed."""
+    socket.disable_monitor()
+    monitor.close(linger=0)
 
 
 class Monitors:
@@ -49,8 +65,7 @@ class Monitors:
         if found is not None:
             kind, socket, monitor = found
             self._read(name, kind, monitor)
-            socket.disable_monitor()
-            monitor.close(linger=0)
+            stop_watching(socket, monitor)
 
     def look(self) -> None:
         """Tell what has happened, if it is time to look again."""
@@ -61,8 +76,8 @@ class Monitors:
                 self._read(name, kind, monitor)
 
     def _read(self, name: str, kind: str, monitor: "zmq.Socket[bytes]") -> None:
-        while int(monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            event = _KINDS[parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))["event"]]
+        for number, _ in happenings(monitor):
+            event = _KINDS[number]
             self._told(kind, event)
             self._log(name, kind, event)
 

@@ -23,6 +23,17 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
     """Base of every frame's body."""
 
 
+class Counted(Struct, frozen=True, array_like=True, gc=False):
+    """What a worker has counted since its boot; the leader shows it, and tells what has grown."""
+
+    duplicate_dispatches: Count = 0  # orders for attempts it had already, answered with what it knew of them
+    stale_frames: Count = 0  # frames of an older epoch, refused
+    refused_orders: Count = 0  # orders it did not take: expired, full, draining, faulty
+    results_resent: Count = 0  # results sent again because nobody had acknowledged them
+    fenced: Count = 0  # attempts it ended because no leader was heard for too long
+    helper_deaths: Count = 0  # ends of the process that starts children
+
+
 # ---- leader -> worker ------------------------------------------------------------------------------------------
 
 
@@ -33,6 +44,9 @@ class Hello(Message, frozen=True, array_like=True):
     output: str  # endpoint of the leader's output socket; empty = none
     heard: Count  # number of the newest Heartbeat of the addressed nonce that the leader has; 0 = none
     link: str = ""  # the leader's name for this link; an Inventory that answers echoes it
+    told: Counted | None = (
+        None  # what events tell already of what the addressed nonce has counted; None: not known
+    )
 
 
 class Spec(Struct, frozen=True, array_like=True):
@@ -126,17 +140,6 @@ class Drain(Message, frozen=True, array_like=True):
 # ---- worker -> leader ------------------------------------------------------------------------------------------
 
 
-class Counted(Struct, frozen=True, array_like=True, gc=False):
-    """What a worker has counted since its boot; the leader shows it, and tells what has grown."""
-
-    duplicate_dispatches: Count = 0  # orders for attempts it had already, answered with what it knew of them
-    stale_frames: Count = 0  # frames of an older epoch, refused
-    refused_orders: Count = 0  # orders it did not take: expired, full, draining, faulty
-    results_resent: Count = 0  # results sent again because nobody had acknowledged them
-    fenced: Count = 0  # attempts it ended because no leader was heard for too long
-    helper_deaths: Count = 0  # ends of the process that starts children
-
-
 class Heartbeat(Message, frozen=True, array_like=True):
     """The worker's beat, every 2 s, from 1 for each nonce."""
 
@@ -148,6 +151,9 @@ class Heartbeat(Message, frozen=True, array_like=True):
     journal_depth: int  # attempts in the journal that are not tombstones
     state: str = "ready"  # ready | draining | leaving (the last beat before it ends)
     counts: Counted = Counted()
+    told: Counted | None = (
+        None  # the newest `Hello.told`, of whichever leader; None: this worker does not keep it
+    )
 
 
 class Accepted(Message, frozen=True, array_like=True):
@@ -242,6 +248,8 @@ class Inventory(Message, frozen=True, array_like=True):
     # The locked state directory, told apart from every copy of it: another nonce from the same place shows that the
     # process before has ended. Empty: not known.
     place: str = ""
+    # Nonces of boots before this one, with this journal, that have certainly ended: for these it can speak.
+    former: list[KnownText] = []
 
 
 class OutputChunk(Message, frozen=True, array_like=True):

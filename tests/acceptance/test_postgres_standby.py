@@ -1,11 +1,9 @@
 """Two schedulerd on one PostgreSQL ledger: a leader frozen in a transaction, one killed while the server restarts."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.consul_agent import ConsulAgent
 from support.fleet import lines
 from support.postgres_server import PASSWORD, PostgresServer
 from support.schedulers import WITNESSED, Scheduler, Schedulers, fires_on, take_account
@@ -15,20 +13,15 @@ from schedulerd.adapters.ledger import invariants, whole
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> Path:
-    return tmp_path / "seen"
-
-
-@pytest.fixture
 def url(own_postgres: PostgresServer) -> str:
     return own_postgres.database()
 
 
 @pytest.fixture
-def schedulers(tmp_path: Path, consul: ConsulAgent, request: pytest.FixtureRequest) -> Iterator[Schedulers]:
-    with Schedulers(tmp_path, consul, f"p-{abs(hash(request.node.nodeid)) % 10**8}") as made:
-        made.start_worker()
-        yield made
+def schedulers(schedulers: Schedulers) -> Schedulers:
+    """With a worker."""
+    schedulers.start_worker()
+    return schedulers
 
 
 def pair(schedulers: Schedulers, url: str, seen: Path, failpoints: str = "") -> tuple[Scheduler, Scheduler]:

@@ -9,11 +9,9 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from support.consul_agent import ConsulAgent
 from support.daemons import PROGRAMS, clean_environment
 from support.elections import card
@@ -36,22 +34,6 @@ from support.waiting import wait_until
 
 from schedulerd.protocol import consul_names
 from schedulerd.protocol.leader_card import value_of
-
-
-@pytest.fixture
-def cluster(request: pytest.FixtureRequest) -> str:
-    return f"s-{abs(hash(request.node.nodeid)) % 10**8}"
-
-
-@pytest.fixture
-def schedulers(tmp_path: Path, consul: ConsulAgent, cluster: str) -> Iterator[Schedulers]:
-    with Schedulers(tmp_path, consul, cluster) as made:
-        yield made
-
-
-@pytest.fixture
-def seen(tmp_path: Path) -> Path:
-    return tmp_path / "seen"
 
 
 def raw(scheduler: Scheduler, method: str, path: str, body: str = "") -> tuple[int, str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from support.waiting import wait_until
 from schedulerd.protocol.messages import Captured
 from workerd.adapters.runner import Runner
 from workerd.events import ChildEnded, ChildStarted, HelperDied
+from workerd.spawner.leftovers import StillThere, end_leftovers, take
 
 
 @pytest.fixture
@@ -266,6 +267,26 @@ def test_children_die_with_a_worker_that_is_killed_or_stopped(tmp_path, reports,
     finally:
         owner.kill()
         owner.communicate()
+
+
+def test_no_child_starts_while_another_holds_the_helpers_lock(rig, tmp_path):
+    lock = take(rig.scratch)
+    rig.spawn(shell(f"touch {tmp_path}/started"))
+    assert "exited with 4" in rig.died().detail
+    os.close(lock)
+    assert rig.run(spec("true")).state == "succeeded"
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_lock_whose_holder_cannot_be_ended_is_said_and_not_passed_over(tmp_path):
+    scratch = tmp_path / "scratch"
+    lock = take(scratch)  # by this process, which does not look for itself
+    with pytest.raises(
+        StillThere, match=r"scratch\.lock: a process that cannot be seen from here, left by an earlier"
+    ):
+        end_leftovers(scratch, grace=0.0, patience=0.1)
+    os.close(lock)
+    assert end_leftovers(scratch) is None
 
 
 def test_a_helper_that_cannot_be_started_fails_the_attempts_with_a_reason(rig, monkeypatch):

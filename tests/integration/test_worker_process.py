@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,18 @@ def is_gone(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return stat.rpartition(")")[2].split()[0] in ("Z", "X")
+
+
+@contextmanager
+def ending(*handles: int) -> Iterator[None]:
+    """Whatever happens, these processes, named by pidfds, are killed afterwards."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
 
 
 # ---- work
@@ -284,6 +296,49 @@ def test_a_killed_helper_costs_what_it_had_in_hand_and_nothing_more(workerd: Wor
         assert is_gone(pid)
         leader.dispatch(spec("true"), "b~0~1")
         assert leader.outcome("b~0~1").state == "succeeded"
+
+
+def test_a_stopped_helper_that_outlives_a_killed_workerd_is_ended_before_the_next_one_begins(
+    workerd: Workerd,
+) -> None:
+    place = workerd.directory
+    tree = sleeper(
+        place, "pid", then=f"(setsid sh -c 'echo $$ > {place}/x; mv {place}/x {place}/far; exec sleep 600') &"
+    )
+    with workerd.start() as daemon, leading(workerd) as leader:
+        leader.dispatch(spec(*tree), "a~0~1")
+        pids = [pid_in(place / "pid"), pid_in(place / "far")]
+        leader.wait_for(Started)
+        (helper,) = _children_of(daemon.pid)
+        handles = [os.pidfd_open(one) for one in (helper, *pids)]
+        os.kill(helper, signal.SIGSTOP)
+        daemon.kill()
+        assert not any(map(is_gone, [helper, *pids]))
+        # who merely has the file open is nobody's leftover
+        with (place / "state" / "scratch.lock").open("rb") as file:
+            reader = subprocess.Popen(["sleep", "600"], stdin=file)
+        with ending(*handles, os.pidfd_open(reader.pid)), workerd.start() as again:
+            assert all(map(is_gone, [helper, *pids]))  # before the new one was ready
+            told = f"of an earlier workerd was stopped or hung: killed, with its children  pid={helper} children=2"
+            assert told in again.log.read_text()
+            assert leader.greet().ended == ["a~0~1"]
+            assert leader.outcome("a~0~1").state == "lost"
+            leader.dispatch(spec("true"), "b~0~1")
+            assert leader.outcome("b~0~1").state == "succeeded"
+            assert reader.poll() is None
+    reader.wait()
+
+
+def test_a_helper_that_ends_by_itself_after_its_workerd_is_waited_for_and_not_killed(
+    workerd: Workerd,
+) -> None:
+    with workerd.start() as daemon, leading(workerd) as leader:
+        leader.dispatch(spec(*sleeper(workerd.directory, "pid")), "a~0~1")
+        pid = pid_in(workerd.directory / "pid")
+        daemon.kill()
+        with workerd.start() as again:
+            assert is_gone(pid)
+            assert "was stopped or hung" not in again.log.read_text()
 
 
 def _children_of(pid: int) -> list[int]:

@@ -91,11 +91,6 @@ class Books:
         row = self.runs.get(run)
         return None if row is None else self.definitions[(row.job, row.version)]
 
-    def is_excused(self, attempt: str) -> bool:
-        """Two daemons had its worker's id when a leader took over: only that nothing starts twice is promised."""
-        row = self.attempts.get(attempt)
-        return row is not None and row.worker in self.world.confused
-
     def events(self, *types: str) -> list[tuple[Any, ...]]:
         """(type, attempt, worker, detail) of events of these types."""
         marks = ", ".join("?" * len(types))

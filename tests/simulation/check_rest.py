@@ -1,7 +1,13 @@
 """After the quiet end: nothing stuck, nothing left over (P6), epochs as they were (P4), all accounted for (P7)."""
 
+import re
+from collections import Counter
+
 from simulation.books import Books
 
+from schedulerd.core.tally import GROWTH
+
+COUNT = re.compile(r"([\d,]+) times since")
 UNTOLD = ("worker_suspect", "worker_lost", "late_result", "unknown_result", "rejected")
 
 
@@ -11,6 +17,7 @@ def check(books: Books) -> None:
     _left_over(books)
     _epochs(books)
     _accounted(books)
+    _counted(books)
     _promises(books)
     if books.plan.is_calm:
         _calm(books)
@@ -89,6 +96,24 @@ def _accounted(books: Books) -> None:
             books.bad("P7", f"{run.id} is {run.state} and nobody says why")
     for event in books.events("rejected"):
         books.bad("P7", f"an event was rejected: {event}")
+
+
+def _counted(books: Books) -> None:
+    """P7: what workers have counted is told, also what they counted while nobody led."""
+    holder = books.world.holder
+    if holder is None or holder.state is None:
+        return
+    told: Counter[tuple[str, str]] = Counter()
+    for kind, _, worker, detail in books.events(*(kind for kind, _ in GROWTH.values())):
+        found = COUNT.match(detail)
+        told[kind, worker or ""] += int(found[1].replace(",", "")) if found else 1
+    for (kind, _, name), one in holder.state.tally.items():
+        told[kind, name] += one.count
+    for worker in holder.state.workers.values():
+        for field, (kind, _) in GROWTH.items():
+            count = getattr(worker.counts, field, 0)
+            if count > told[kind, worker.name] and not told[kind, ""]:
+                books.bad("P7", f"{worker.name} counts {count} {field}, told are {told[kind, worker.name]}")
 
 
 def _promises(books: Books) -> None:

@@ -48,8 +48,6 @@ def _starts(books: Books) -> None:
 
 
 def _repeated(books: Books, subtask: str, sights: list[Sight], on_lost: OnLost, retry_max: int) -> None:
-    if any(books.is_excused(sight.attempt) for sight in sights):
-        return
     # as first recorded: what a lost one's worker tells later gives the ledger a better word, and no more retries
     earlier = [sight.attempt for sight in sorted(sights, key=lambda sight: sight.started)][:-1]
     ends = {attempt: books.chronicle.ends.get(attempt, "open") for attempt in earlier}
@@ -69,9 +67,8 @@ def _results(books: Books) -> None:
             if told not in ("unstarted", "cancelled", "lost"):
                 books.bad("P3", f"{attempt} is {told} in the ledger and never started")
         elif told not in TOLD.get(sights[0].end, ()):
-            if not books.is_excused(attempt):
-                seen = sights[0].end or "running"
-                books.bad("P3", f"{attempt} is {told} in the ledger, its witness says {seen}")
+            seen = sights[0].end or "running"
+            books.bad("P3", f"{attempt} is {told} in the ledger, its witness says {seen}")
         elif told == "succeeded" and row.stdout != sights[0].output:
             books.bad("P3", f"{attempt}: the ledger's output is not the witness's")
     for attempt, word in books.chronicle.words.items():
@@ -79,7 +76,7 @@ def _results(books: Books) -> None:
         is_started = (
             attempt in books.witness.by_attempt
         )  # else it was called off before, by two words for the same
-        if word in NO_WORD or not is_started or books.is_excused(attempt):
+        if word in NO_WORD or not is_started:
             continue
         if known is None or known.state != word:
             text = "not there" if known is None else known.state
@@ -94,7 +91,7 @@ def _overlaps(books: Books) -> None:
         last: Sight | None = None  # of those that are guarded, the one that ends last
         for sight in sorted(sights, key=lambda sight: sight.started):
             job = books.job_of(_run(sight))
-            if job is None or job.overlap is Overlap.ALLOW or books.is_excused(sight.attempt):
+            if job is None or job.overlap is Overlap.ALLOW:
                 continue
             is_other = last is not None and _run(last) != _run(sight)
             if last is not None and is_other and (last.ended is None or sight.started < last.ended):
@@ -110,7 +107,7 @@ def _pools(books: Books) -> None:
         moments: list[tuple[float, int, str]] = []
         for sight in books.witness.sights:
             job = books.job_of(_run(sight))
-            if job is not None and pool.name in job.pools and not books.is_excused(sight.attempt):
+            if job is not None and pool.name in job.pools:
                 moments.append((sight.started, 1, sight.attempt))
                 moments.append((1e9 if sight.ended is None else sight.ended, -1, sight.attempt))
         count = 0

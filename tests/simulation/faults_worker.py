@@ -69,6 +69,20 @@ def copy_worker(world: World, rng: random.Random) -> None:
     world.agenda.after(rng.choice((5.0, 20.0, 80.0)), world.remove_copy, copy)
 
 
+def confuse(world: World, rng: random.Random) -> None:
+    """A worker is copied while it runs something, and another leader takes over, which hears the copy first."""
+    workers = [one for one in world.workers if one.is_alive and not one.is_copy and not one.copies]
+    standby = next((one for one in world.leaders if one is not world.holder and one.is_alive), None)
+    if not workers or standby is None or standby.paused_since is not None:
+        return
+    worker = max(workers, key=lambda one: one.state.live)
+    copy = world.copy_worker(worker)
+    worker.pause()
+    world.agenda.after(rng.choice((0.0, 0.3)), world.elect, standby)
+    world.agenda.after(rng.choice((1.0, 5.0, 15.0, 70.0)), worker.unpause)
+    world.agenda.after(rng.choice((3.0, 20.0, 80.0)), world.remove_copy, copy)
+
+
 def set_worker_clock(world: World, rng: random.Random) -> None:
     """The clock on a worker's wall is set; its boot-time clock goes on."""
     rng.choice(world.workers).utc_offset_ms += rng.choice((-3_600_000, -5_000, 5_000, 3_600_000))
@@ -82,5 +96,6 @@ FAULTS: dict[str, Callable[[World, random.Random], None]] = {
     "drain_worker": drain_worker,
     "fail_journal": fail_journal,
     "copy_worker": copy_worker,
+    "confuse": confuse,
     "set_worker_clock": set_worker_clock,
 }

@@ -15,7 +15,7 @@ from schedulerd.core.state import State
 from schedulerd.errors import StaleEpoch
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import OpenWork
-from schedulerd.protocol.messages import Inventory, Outcome, Result, ResultAck
+from schedulerd.protocol.messages import Heartbeat, Inventory, Outcome, Result, ResultAck
 from schedulerd.protocol.timing import Timing
 
 
@@ -130,6 +130,30 @@ class TrustsCopies(LeaderProcess):
         return super().step(events, now)
 
 
+class HearsWhoeverComesFirst(LeaderProcess):
+    """Lets any daemon with a known id speak for what a former leader gave to another one."""
+
+    def step(self, events: Sequence[Event], now: Moment) -> list[fx.Effect]:
+        """As if the ledger did not tell with whom that leader spoke."""
+        assert self.state is not None
+        self.state.spoken_with.clear()
+        return super().step(events, now)
+
+
+class HearsNoCounts(LeaderProcess):
+    """Begins to count what workers count with the first heartbeat that it hears itself."""
+
+    def step(self, events: Sequence[Event], now: Moment) -> list[fx.Effect]:
+        """As if no leader before had told anything."""
+        return super().step([_untold(event) for event in events], now)
+
+
+def _untold(event: Event) -> Event:
+    if not isinstance(event, FrameArrived) or not isinstance(event.message, Heartbeat):
+        return event
+    return FrameArrived(event.envelope, replace(event.message, told=None))
+
+
 class UnfencedLedger(SimulatedLedger):
     """Takes records of any epoch."""
 
@@ -155,4 +179,9 @@ LEADERS = {
     "lost retried in spite of on_lost": (Planted.of("lost retried", leader=RetriesLost), {"P2"}),
     "an inventory frees too early": (Planted.of("an inventory frees too early", leader=Credulous), {"P3"}),
     "copies trusted": (Planted.of("copies trusted", leader=TrustsCopies), {"overlap"}),
+    "counts between leaders untold": (Planted.of("counts untold", leader=HearsNoCounts), {"P7"}),
+    "whoever comes first after a takeover": (
+        Planted.of("whoever comes first", leader=HearsWhoeverComesFirst),
+        {"overlap"},
+    ),
 }

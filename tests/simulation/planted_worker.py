@@ -5,40 +5,19 @@ from collections.abc import Sequence
 from simulation.children import Helper
 from simulation.planted import Planted
 from simulation.worker_shell import WorkerProcess
+from support.spoilt_worker import credulous, forgetful
 
-from schedulerd.protocol.messages import Dispatch, Order
+from schedulerd.protocol.messages import Order
 from workerd.effects import Effect
-from workerd.events import Event, FrameArrived
+from workerd.events import Event
 from workerd.records import AttemptsAcknowledged, AttemptsEnded, AttemptsStarting, Record
-from workerd.state import Limits, Phase
+from workerd.state import Limits
 
 
 class Forgetful(WorkerProcess):
     """Takes every Dispatch for a new one."""
 
-    def step(self, events: Sequence[Event]) -> list[Effect]:
-        """Forget what the orders name before the core sees them."""
-        for event in events:
-            if isinstance(event, FrameArrived) and isinstance(event.message, Dispatch):
-                for order in event.message.orders:
-                    self._forget(order.attempt)
-        return super().step(events)
-
-    def _forget(self, attempt: str) -> None:
-        state = self.state
-        state.tombstones.pop(attempt, None)
-        state.refused.pop(attempt, None)
-        kept = state.attempts.pop(attempt, None)
-        if kept is None:
-            return
-        state.digest ^= kept.digest
-        if kept.phase is Phase.WAITING:
-            state.waiting.pop(attempt, None)
-        elif kept.phase is Phase.ENDED:
-            state.ended -= 1
-        else:
-            state.live -= 1
-            state.guarded.pop(attempt, None)
+    core = staticmethod(forgetful)
 
 
 class WithoutTombstones(WorkerProcess):
@@ -53,13 +32,7 @@ class WithoutTombstones(WorkerProcess):
 class Obedient(WorkerProcess):
     """Believes any epoch."""
 
-    def step(self, events: Sequence[Event]) -> list[Effect]:
-        """Forget the epoch it has seen before each frame."""
-        effects: list[Effect] = []
-        for event in events:
-            self.state.epoch = 0
-            effects.extend(super().step([event]))
-        return effects
+    core = staticmethod(credulous)
 
 
 class WithoutJournal(WorkerProcess):

@@ -18,6 +18,7 @@ SLOW = (
     "no fence",
     "lost before the lease rule",
     "copies trusted",
+    "whoever comes first after a takeover",
 )  # they show only when a worker is away for longer than a term
 
 

@@ -73,6 +73,7 @@ def test_the_seeds_reach_what_they_are_meant_to_reach() -> None:
         "the state directory of",
         "worker_lost",
         "duplicate_worker",
+        "stale_frame",
         "cuts",
         "(catchup)",
         "=lost/",

@@ -18,6 +18,7 @@ FAULTS = {
     "drain_worker": 2,
     "fail_journal": 2,
     "copy_worker": 1,
+    "confuse": 2,
     "set_worker_clock": 1,
     # what lies between them
     "cut": 4,

@@ -42,6 +42,7 @@ class WorkerProcess(Process):
     """A worker's host: what a restart keeps (id, address, journal) and the process of the moment."""
 
     limits = Limits()
+    core = staticmethod(step)
     helper: type[Helper] = Helper
 
     def __init__(
@@ -78,6 +79,7 @@ class WorkerProcess(Process):
         self._seed = seed
         self._witness = witness
         self._offset_ms = rng.randrange(1_000_000)
+        self._host_boots = 1
         self._inbox: list[Event] = []
         self._is_connected = False
         self._connection = 0
@@ -92,6 +94,7 @@ class WorkerProcess(Process):
         self.boots += 1
         if self._rng.random() < 0.1:
             self._offset_ms = self._rng.randrange(1_000_000)  # the host itself was started anew
+            self._host_boots += 1
         self.is_alive, self.alive_since = True, self._agenda.now
         self.fuse = None
         self._inbox = []
@@ -106,6 +109,8 @@ class WorkerProcess(Process):
             slots=self.slots,
             labels=self.labels,
             version="1",
+            place=f"{self.host} {self._host_boots}",
+            endpoint=self.address,
         )
         self._chronicle.log(self.name, f"starts, boot {self.boots}")
         records, self.journal.records = self.journal.records, []
@@ -205,7 +210,7 @@ class WorkerProcess(Process):
     def step(self, events: Sequence[Event]) -> list[Effect]:
         """The core's answer to `events`, and a look at whether it kept the fence."""
         forbidden = self.fence.forbidden(events, f"{self.host}-{self.boots}")
-        effects = step(self.state, events, self._moment())
+        effects = self.core(self.state, events, self._moment())
         for effect in effects:
             if isinstance(effect, Journal):
                 for record in effect.records:

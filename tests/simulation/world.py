@@ -39,8 +39,6 @@ class World:
         self.is_calm = False  # the faults are over
         self.stops_firing_at = 0.0
         self.recovered_marks: dict[str, datetime] = {}  # up to where fire times were accounted for by then
-        # Ids that two daemons had when a leader took over: it cannot know which of them its predecessor spoke with.
-        self.confused: dict[str, None] = {}
         self.rng = random.Random(seed)
         rng = self.rng
         self.agenda = Agenda()
@@ -95,14 +93,8 @@ class World:
             later = self.rng.random() * 5 if tells_after is None else tells_after
             self.agenda.after(later, self._tell_deposed, former)
         leader.discover(self._found())
-        self._lead(leader)
+        leader.lead()
         self.look_at_links()
-
-    def _lead(self, leader: LeaderProcess, seen: int = 0) -> None:
-        leader.lead(seen)
-        for worker in self.workers:
-            if worker.copies:
-                self.confused[worker.worker] = None
 
     def look_at_links(self) -> None:
         """Something changed in the network or a process: every worker looks at its connection."""
@@ -264,9 +256,7 @@ class World:
         resignations, self.chronicle.resignations = self.chronicle.resignations, []
         for name, seen in resignations:
             if holder is not None and holder.name == name and holder.is_alive and holder.paused_since is None:
-                self._lead(
-                    holder, seen
-                )  # it still has the lock, so it leads again, above what it has heard of
+                holder.lead(seen)  # it still has the lock, so it leads again, above what it has heard of
         if holder is not None:
             if not holder.is_alive:
                 silent = now - holder.died_at

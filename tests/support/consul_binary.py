@@ -8,7 +8,6 @@ of what to do.
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,13 +15,14 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import apt_fetch
+from support.programs import Missing, print_found, told_by
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "consul"
 LEAST = (1, 8)
 
 
-class NoConsul(Exception):
-    """There is no Consul and none could be had; the text is one line that says how to install one."""
+class NoConsul(Missing):
+    """There is no Consul."""
 
 
 def consul_binary() -> Path:
@@ -57,30 +57,9 @@ def consul_binary() -> Path:
 
 def is_new_enough(binary: Path) -> bool:
     """Whether `binary` runs and calls itself Consul 1.8 or newer."""
-    try:
-        done = subprocess.run(
-            [binary, "version"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    version = re.search(r"Consul v(\d+)\.(\d+)", done.stdout)
+    version = re.search(r"Consul v(\d+)\.(\d+)", told_by([binary, "version"]))
     return version is not None and (int(version[1]), int(version[2])) >= LEAST
 
 
-def main() -> int:
-    """Print where Consul is; exit 1 with one line when there is none."""
-    try:
-        print(consul_binary())
-    except NoConsul as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_found(consul_binary))

@@ -119,6 +119,7 @@ def inventory(
     nonce: str = "n1",
     link: str = "",
     place: str = "",
+    former: Sequence[str] = (),
 ) -> FrameArrived:
     """A worker tells what it is and holds."""
     told = msg.Inventory(
@@ -133,6 +134,7 @@ def inventory(
         state=state,
         link=link or f"{worker}:7482",
         place=place,
+        former=list(former),
     )
     return said(worker, told, epoch, nonce)
 

@@ -4,9 +4,7 @@ In this order: `nft` on PATH; what an earlier run left in .cache/nft; Debian's p
 with apt and unpacked there. Rules need root; finding the program does not.
 """
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +12,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import apt_fetch
+from support.programs import Missing, print_found, told_by
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "nft"
 PACKAGES = (
@@ -30,8 +29,8 @@ PACKAGES = (
 )
 
 
-class NoNft(Exception):
-    """There is no nft and none could be had; the text is one line that says how to install one."""
+class NoNft(Missing):
+    """There is no nft."""
 
 
 def nft_command() -> list[str]:
@@ -70,30 +69,8 @@ def _env() -> str:
 
 
 def _runs(command: list[str]) -> bool:
-    try:
-        done = subprocess.run(
-            [*command, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env=dict(os.environ),
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0 and "nftables" in done.stdout
-
-
-def main() -> int:
-    """Print how to call nft; exit 1 with one line when there is none."""
-    try:
-        print(" ".join(nft_command()))
-    except NoNft as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return "nftables" in told_by([*command, "--version"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_found(lambda: " ".join(nft_command())))

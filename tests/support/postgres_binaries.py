@@ -8,7 +8,6 @@ directory, or one line of what to do.
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import apt_fetch
+from support.programs import Missing, print_found, told_by
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "postgresql"
 DEBIAN = Path("usr/lib/postgresql")
@@ -26,8 +26,8 @@ PROGRAMS = ("postgres", "initdb", "pg_ctl")
 VERSIONS = {"bullseye": 13, "bookworm": 15, "trixie": 17, "jammy": 14, "noble": 16}
 
 
-class NoPostgres(Exception):
-    """There is no PostgreSQL server and none could be had; the text is one line that says how to install one."""
+class NoPostgres(Missing):
+    """There is no PostgreSQL server."""
 
 
 def postgres_binaries() -> Path:
@@ -95,31 +95,10 @@ def is_new_enough(directory: Path) -> bool:
 
 def _version(directory: Path, program: str) -> int:
     """What a program says its version is; 0 when it does not run."""
-    try:
-        done = subprocess.run(
-            [directory / program, "--version"],
-            env=environment(directory),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    version = re.search(r"PostgreSQL\) (\d+)", done.stdout)
+    told = told_by([directory / program, "--version"], environment(directory))
+    version = re.search(r"PostgreSQL\) (\d+)", told)
     return int(version[1]) if version else 0
 
 
-def main() -> int:
-    """Print where the programs are; exit 1 with one line when there are none."""
-    try:
-        print(postgres_binaries())
-    except NoPostgres as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_found(postgres_binaries))

@@ -56,7 +56,15 @@ class Leadership:
         effects = self.tell([LeadershipGained(), found(*self._workers)], now)
         for worker in self._workers:
             held = (running or {}).get(worker, ())
-            effects += self.tell([inventory(worker, now, slots=self._slots, running=held, nonce=nonce)], now)
+            answer = inventory(
+                worker,
+                now,
+                slots=self._slots,
+                running=held,
+                nonce=nonce,
+                former=["n1"] if nonce != "n1" else [],
+            )
+            effects += self.tell([answer], now)
         return effects
 
     def close(self) -> None:

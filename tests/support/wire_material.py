@@ -6,6 +6,7 @@ from schedulerd.protocol.messages import (
     Cancel,
     Cancellation,
     Captured,
+    Counted,
     Dispatch,
     Drain,
     Heartbeat,
@@ -31,6 +32,7 @@ from schedulerd.protocol.messages import (
 ATTEMPT = "backup@20261123T020000Z~0~1"
 OTHER = "backup@20261123T020000.25Z-m0a1b2c3d~-1~2"
 NOON_MS = 1_795_399_200_000
+COUNTS = Counted(1, 2, 3, 4, 5, 6)
 
 TO_WORKER = Envelope(7, "leader-id", "leader-nonce", "worker-id", "worker-nonce")
 TO_LEADER = Envelope(7, "worker-id", "worker-nonce", "leader-id", "")
@@ -81,7 +83,7 @@ OUTCOME = Outcome(
 SAMPLES: dict[type[Message], tuple[Envelope, Message]] = {
     type(message): (envelope, message)
     for envelope, message in (
-        (TO_WORKER, Hello("tcp://127.0.0.1:4711", "tcp://127.0.0.1:4712", 12, "127.0.0.1:4713")),
+        (TO_WORKER, Hello("tcp://127.0.0.1:4711", "tcp://127.0.0.1:4712", 12, "127.0.0.1:4713", COUNTS)),
         (TO_WORKER, Dispatch(specs=[SPEC], orders=[ORDER])),
         (TO_WORKER, Cancel([Cancellation(ATTEMPT, True), Cancellation(OTHER)])),
         (TO_WORKER, ResultAck([ATTEMPT, OTHER])),
@@ -99,6 +101,8 @@ SAMPLES: dict[type[Message], tuple[Envelope, Message]] = {
                 lag_ms=2,
                 journal_depth=9,
                 state="draining",
+                counts=Counted(5, 4, 3, 2, 1, 6),
+                told=COUNTS,
             ),
         ),
         (TO_LEADER, Accepted([ATTEMPT, OTHER])),
@@ -122,6 +126,7 @@ SAMPLES: dict[type[Message], tuple[Envelope, Message]] = {
                 state="draining",
                 link="127.0.0.1:4713",
                 place="b5f2:2049:131",
+                former=["9c0ffee09c0ffee09c0ffee09c0ffee0"],
             ),
         ),
         (TO_LEADER, OutputChunk(attempt=ATTEMPT, stream="stdout", offset=0, data=b"\x00\xff", is_last=True)),

@@ -20,13 +20,14 @@ from support.leading import (
     refused,
     row,
     said,
+    sent,
     told,
     took,
 )
 
 from schedulerd.core import effects as fx
 from schedulerd.core import tally
-from schedulerd.core.events import AlarmRang, LeadershipGained, ResultsRepeated
+from schedulerd.core.events import AlarmRang, FrameArrived, LeadershipGained, ResultsRepeated
 from schedulerd.core.requests import TriggerJob
 from schedulerd.core.state import State
 from schedulerd.core.step import step
@@ -56,10 +57,12 @@ def counts(effects: list[fx.Effect]) -> dict[tuple[str, str], int]:
     return {(count.what, count.label): count.by for count in of(fx.Count, effects)}
 
 
-def counted_beat(worker: str, number: int, now: str, **grown: int) -> fx.Effect:
-    """A heartbeat with what the worker has counted."""
+def counted_beat(
+    worker: str, number: int, now: str, *, told: msg.Counted | None = None, **grown: int
+) -> FrameArrived:
+    """A heartbeat with what the worker has counted, and what leaders before have told of it."""
     counts = msg.Counted(**grown)
-    return said(worker, msg.Heartbeat(number, clock_ms(now), 2, 0, 0, 0, "ready", counts))  # type: ignore[return-value]
+    return said(worker, msg.Heartbeat(number, clock_ms(now), 2, 0, 0, 0, "ready", counts, told))
 
 
 # ---- attempts
@@ -205,6 +208,29 @@ def test_what_a_workers_counts_grow_by_is_told_from_its_second_heartbeat_on() ->
         ),
         ("stale_frame", "w1", "once since 2026-11-23T02:00:02Z: a frame of an older epoch, refused"),
     ]
+
+
+def test_what_a_worker_counted_while_nobody_led_is_told_by_the_next_leader_once() -> None:
+    state = leading(a_job(), workers=["w1"])
+    first = counted_beat("w1", 8, "02:00:01", told=msg.Counted(stale_frames=3), stale_frames=5)
+    effects = told(state, [first], "02:00:01")
+    assert [hello.told for _, hello in sent(msg.Hello, effects)] in ([], [None])  # nothing is committed yet
+    effects = told(state, [AlarmRang()], "02:00:03")
+    meaning = "2 times since 2026-11-23T02:00:01Z: a frame of an older epoch, refused"
+    assert noted(effects) == [("stale_frame", "w1", meaning)]
+    effects = told(state, [counted_beat("w1", 9, "02:00:04", stale_frames=5)], "02:00:05")
+    assert not noted(effects)
+    assert [hello.told for _, hello in sent(msg.Hello, effects)] == [msg.Counted(stale_frames=5)]
+
+
+def test_what_waits_to_be_told_is_not_said_to_be_told() -> None:
+    state = leading(a_job(), workers=["w1"])
+    told(state, [counted_beat("w1", 1, "02:00:01", told=msg.Counted(), helper_deaths=1)], "02:00:01")
+    told(state, [AlarmRang()], "02:00:03")
+    told(state, [counted_beat("w1", 2, "02:00:04", helper_deaths=2)], "02:00:04")  # too soon after the last
+    for second in (5, 7, 9, 11):
+        effects = told(state, [AlarmRang()], f"02:00:{second:02}")
+        assert [hello.told for _, hello in sent(msg.Hello, effects)] == [msg.Counted(helper_deaths=1)]
 
 
 def test_a_worker_of_the_version_before_counts_nothing() -> None:

@@ -11,6 +11,7 @@ from support.leading import (
     closed,
     defined,
     ended,
+    events_of,
     fired,
     found,
     given,
@@ -20,6 +21,7 @@ from support.leading import (
     outcomes,
     rebuilt,
     row,
+    said,
     sent,
     skipped,
     told,
@@ -255,6 +257,59 @@ def test_attempts_of_a_worker_that_is_not_heard_of_are_lost_after_the_lease_and_
         effects += told(state, [beat("w1", second, now), beat("w2", second, now)], now)
     assert outcomes(effects) == [(FIRST, "lost")]
     assert given(effects)[0] == ("w1", f"{RUN}~0~2")
+
+
+# ---- two daemons with one id
+
+
+def a_running_attempt() -> State:
+    """The leader before had given it to the boot n1 of w1."""
+    found_run = Found(job=a_job(on_lost=OnLost.RETRY)).subtask(0, SubtaskState.RUNNING, 1)
+    return found_run.attempt(0, AttemptState.RUNNING).taken()[0]
+
+
+def test_a_copy_that_answers_first_after_a_takeover_has_no_word_on_what_the_first_one_runs() -> None:
+    state = a_running_attempt()
+    told(state, [found("w1", "w2", "w3")], "02:00:00.1")
+    noted: list[str] = []
+    for number, holds in enumerate(({}, {"ended": [FIRST]}, {"running": [FIRST]})):
+        now = f"02:00:0{number}.5"
+        copy = inventory("w1", now, nonce="n7", link="w3:7482", former=["n0"], **holds)  # type: ignore[arg-type]
+        # it was copied while the attempt ran, so it takes it for lost
+        result = msg.Result([msg.Outcome(FIRST, "lost", "lost")])
+        effects = told(state, [copy, said("w1", result, nonce="n7")], now)
+        assert [drop.reason for drop in of(fx.Drop, effects)] == ["duplicate_worker", "unknown_worker"]
+        assert not outcomes(effects)
+        assert not given(effects)
+        noted += events_of(effects)
+    assert "worker_refused" in noted
+    assert not outcomes(joined(state, "02:00:05", running=[FIRST]))
+    assert closed(told(state, [ended("w1", FIRST)], "02:00:06")) == [(RUN, "succeeded", "")]
+
+
+def test_the_next_boot_of_the_same_directory_settles_what_the_one_before_had_at_once() -> None:
+    state = a_running_attempt()
+    effects = told(state, [inventory("w1", "02:00:00.2", nonce="n2", former=["n0", "n1"])], "02:00:00.2")
+    assert outcomes(effects) == [(FIRST, "lost")]
+
+
+def test_without_a_word_of_the_first_one_the_other_is_taken_when_the_lease_rule_has_ended_it() -> None:
+    state = a_running_attempt()
+    ends: list[tuple[str, str]] = []
+    for second in range(1, 66):
+        now = f"02:0{second // 60}:{second % 60:02}"
+        effects = told(state, [inventory("w1", now, nonce="n7", former=["n0"])], now)
+        ends += outcomes(effects)
+        assert (state.workers["w1:7482"].nonce == "n7") == (second > 60), second
+        assert bool(ends) == (second >= 60), second
+    assert ends == [(FIRST, "lost")]
+
+
+def test_who_has_nothing_open_in_the_ledger_is_taken_whatever_its_boot() -> None:
+    state = rebuilt(row(a_job()))
+    told(state, [LeadershipGained(), found("w1")], "02:00:00")
+    told(state, [inventory("w1", "02:00:00.2", nonce="n7")], "02:00:00.2")
+    assert state.workers["w1:7482"].nonce == "n7"
 
 
 # ---- time

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schedulerd.protocol.codec import Envelope, decode, digest_of, encode
 from schedulerd.protocol.ids import EPOCH_LEAP, HIGHEST_BELIEVED
@@ -394,6 +395,43 @@ def test_a_revocation_of_the_unknown_outlives_a_restart_before_it_was_told() -> 
     assert not of(Spawn, late)
 
 
+def at_place(nonce: str, place: str, endpoint: str) -> Identity:
+    return replace(identity(), nonce=nonce, place=place, endpoint=endpoint)
+
+
+def test_a_boot_names_those_before_it_in_its_own_directory_and_at_its_own_address() -> None:
+    records: list[Record] = []
+    for nonce, place, endpoint, former in (
+        ("n1", "here", "a:1", []),
+        ("n2", "here", "a:2", ["n1"]),
+        ("n3", "here after a boot of the host", "a:2", ["n2"]),
+        ("copy", "there", "b:1", []),
+        ("n5", "there", "b:1", ["copy"]),
+    ):
+        state, _ = boot(at_place(nonce, place, endpoint), records, at(100_000))
+        (told,) = said(Inventory, step(state, [hello(nonce="")], at(100_100)))
+        assert told.former == former
+        records = snapshot(state, 100_200)
+    for number in range(20):
+        state, _ = boot(at_place(f"again{number}", "there", ""), records, at(100_000))
+        records = snapshot(state, 100_200)
+    assert [one.nonce for one in state.boots] == [f"again{number}" for number in range(12, 20)]
+
+
+def test_what_leaders_have_told_of_its_counts_is_said_to_the_next_one() -> None:
+    state, _ = boot(identity(), [], at(100_000))
+    for epoch, hello_told, told in (
+        (5, None, Counted()),
+        (5, Counted(stale_frames=2), Counted(stale_frames=2)),
+        (6, None, Counted(stale_frames=2)),
+    ):
+        envelope = Envelope(epoch, f"leader{epoch}", "x", "w", "n")
+        greeting = FrameArrived(envelope, Hello(f"{PLACE}{epoch}", "", 0, "", hello_told))
+        step(state, [greeting], at(100_100))
+        beats = said(Heartbeat, step(state, [], at(state.next_beat_ms)))
+        assert [beat.told for beat in beats] == [told]
+
+
 def test_a_dispatch_that_names_an_attempt_twice_starts_it_once() -> None:
     state = led(slots=4)
     effects = step(state, [dispatch("a", "a"), dispatch("a")], at(100_100))
@@ -503,7 +541,7 @@ def test_heartbeats_go_out_every_two_seconds_with_what_is_held() -> None:
     step(state, [dispatch("a", "b")], at(100_100))
     effects = step(state, [Tick()], at(102_500))
     (beat,) = said(Heartbeat, effects)
-    assert beat == Heartbeat(2, 102_500, 1, digest_of("a") ^ digest_of("b"), 500, 2, "ready")
+    assert beat == Heartbeat(2, 102_500, 1, digest_of("a") ^ digest_of("b"), 500, 2, "ready", told=Counted())
     assert of(SetAlarm, effects) == [SetAlarm(104_500)]
     assert not said(Heartbeat, step(state, [Tick()], at(104_499)))
 

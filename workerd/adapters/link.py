@@ -10,10 +10,11 @@ import time
 from collections import deque
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit import endpoints
+from schedulerd.hostkit.monitors import FAILURES, happenings, stop_watching
+from schedulerd.hostkit.sockets import HIGH_WATER, LARGEST_BACK, push_socket, set_options
 from schedulerd.protocol.codec import (
     LARGEST_TO_LEADER,
     LARGEST_TO_WORKER,
@@ -26,22 +27,11 @@ from schedulerd.protocol.codec import (
 from schedulerd.protocol.messages import Message
 from workerd.complaints import Complaints
 
-_MAX_BACK = 64 << 10  # a PUSH socket has nothing to read
-_HWM = 256
-# A connection that got stuck while the network was away is begun anew: the kernel's own next try may be a minute off,
-# and heartbeats find a dead peer only after the handshake.
-_CONNECT_MS = 3000
-_HANDSHAKE_MS = 8000  # allows for 1.5 s on the way, each way
 _ASIDE_LINGER_MS = 2_000
 _ASIDE_GAP_SECONDS = 1.0
 _ASIDE_STRANGERS = 4  # endpoints that never led us and are written to in that time: anybody can make them up
 _FORMER = 16  # endpoints of leaders that are remembered
 
-_FAILED = (
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)
 _IN_COUNTERS: dict[int, str] = {
     zmq.EVENT_ACCEPTED: "connections_accepted",
     zmq.EVENT_DISCONNECTED: "connections_closed",
@@ -69,7 +59,9 @@ class Link:
         self._pull = self._context.socket(zmq.PULL)
         # with IPv6 an address of IPv4 would be told as one of IPv6
         is_ipv6 = int(host.startswith("[") or ":" in host)
-        _set(self._pull, {zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: LARGEST_TO_WORKER, zmq.IPV6: is_ipv6})
+        set_options(
+            self._pull, {zmq.RCVHWM: HIGH_WATER, zmq.MAXMSGSIZE: LARGEST_TO_WORKER, zmq.IPV6: is_ipv6}
+        )
         try:
             self._pull.bind(listen)
         except zmq.ZMQError as error:
@@ -79,7 +71,7 @@ class Link:
             ) from error
         self.endpoint = self._pull.getsockopt_string(zmq.LAST_ENDPOINT)
         self._pull_monitor = self._pull.get_monitor_socket(
-            zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _FAILED
+            zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | FAILURES
         )
         self._push: zmq.Socket[bytes] | None = None
         self._push_monitor: zmq.Socket[bytes] | None = None
@@ -124,25 +116,12 @@ class Link:
     def connect(self, endpoint: str) -> None:
         """Send to `endpoint` from now on; what waited for the one before is dropped."""
         self.disconnect(linger_ms=0)
-        push = self._context.socket(zmq.PUSH)
-        _set(
-            push,
-            {
-                zmq.IMMEDIATE: 1,
-                zmq.IPV6: 1,
-                zmq.SNDHWM: _HWM,
-                zmq.RECONNECT_IVL: 100,
-                zmq.RECONNECT_IVL_MAX: 5000,
-                zmq.CONNECT_TIMEOUT: _CONNECT_MS,
-                zmq.HANDSHAKE_IVL: _HANDSHAKE_MS,
-                zmq.MAXMSGSIZE: _MAX_BACK,
-            },
-        )
-        monitor = push.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED)
+        push = push_socket(self._context)
+        monitor = push.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILURES)
         try:
             push.connect(endpoint)
         except zmq.ZMQError as error:
-            push.disable_monitor()
+            stop_watching(push, monitor)
             push.close(linger=0)
             self._count("endpoints_refused")
             detail = f"{_plain(endpoint)}: {error.strerror}"
@@ -158,8 +137,7 @@ class Link:
         if self._push is None or self._push_monitor is None:
             return
         self._poller.unregister(self._push_monitor)
-        self._push.disable_monitor()
-        self._push_monitor.close(linger=0)
+        stop_watching(self._push, self._push_monitor)
         self._push.close(linger=linger_ms)
         self._push = self._push_monitor = None
 
@@ -200,8 +178,8 @@ class Link:
             f"leader={_plain(envelope.receiver)} endpoint={_plain(endpoint)} seen={envelope.epoch}",
         )
         push = self._context.socket(zmq.PUSH)
-        _set(push, {zmq.SNDHWM: 1, zmq.MAXMSGSIZE: _MAX_BACK, zmq.IPV6: 1})
-        monitor = push.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED)
+        set_options(push, {zmq.SNDHWM: 1, zmq.MAXMSGSIZE: LARGEST_BACK, zmq.IPV6: 1})
+        monitor = push.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | FAILURES)
         self._parting.append((now + _ASIDE_LINGER_MS / 1000, push, monitor))
         try:
             push.connect(endpoint)
@@ -211,12 +189,12 @@ class Link:
 
     def look_after(self) -> bool:
         """Take in what the sockets' monitors tell; True when the connection to the leader has come up."""
-        for event, peer in _monitored(self._pull_monitor):
+        for event, peer in happenings(self._pull_monitor):
             self._count(_IN_COUNTERS[event])
-            if event & _FAILED:
+            if event & FAILURES:
                 self._complaints.about(peer, "connection refused", "the peer does not speak ZeroMQ as we do")
         is_up = False
-        for event, peer in _monitored(self._push_monitor) if self._push_monitor is not None else ():
+        for event, peer in happenings(self._push_monitor) if self._push_monitor is not None else ():
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 is_up = True
                 self._count("leader_connections")
@@ -233,26 +211,23 @@ class Link:
     def _part(self, now: float) -> None:
         """Count what became of sockets written to aside, and close those that have had their time."""
         for close_at, push, monitor in list(self._parting):
-            for event, _ in _monitored(monitor):
+            for event, _ in happenings(monitor):
                 is_up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 self._count("aside_connections" if is_up else "handshakes_failed")
             if now >= close_at:
                 self._parting.remove((close_at, push, monitor))
-                push.disable_monitor()
-                monitor.close(linger=0)
+                stop_watching(push, monitor)
                 push.close(linger=0)
 
     def close(self, linger_ms: int = 0) -> None:
         """Close everything; what was sent gets so long to leave."""
         self.disconnect(linger_ms)
         for _, push, monitor in self._parting:
-            push.disable_monitor()
-            monitor.close(linger=0)
+            stop_watching(push, monitor)
             push.close(linger=_ASIDE_LINGER_MS)
         self._parting.clear()
         self._complaints.flush()
-        self._pull.disable_monitor()
-        self._pull_monitor.close(linger=0)
+        stop_watching(self._pull, self._pull_monitor)
         self._pull.close(linger=0)
         self._context.term()
 
@@ -260,31 +235,9 @@ class Link:
         self.counters[name] = self.counters.get(name, 0) + 1
 
 
-def _set(socket: "zmq.Socket[bytes]", options: dict[int, int]) -> None:
-    """The options every socket has, and these."""
-    usual = {
-        zmq.LINGER: 0,
-        zmq.HEARTBEAT_IVL: 2_000,
-        zmq.HEARTBEAT_TIMEOUT: 6_000,
-        zmq.HEARTBEAT_TTL: 10_000,
-    }
-    for option, value in (usual | options).items():
-        socket.setsockopt(option, value)
-
-
 def _plain(text: str) -> str:
     """What a peer said, fit for a line of a log."""
     return text[:80].encode("unicode_escape").decode()
-
-
-def _monitored(monitor: "zmq.Socket[bytes]") -> list[tuple[int, str]]:
-    told: list[tuple[int, str]] = []
-    while True:
-        try:
-            event = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
-        except zmq.Again:
-            return told
-        told.append((int(event["event"]), bytes(event["endpoint"]).decode(errors="replace")))
 
 
 def _peer(part: zmq.Frame) -> str:

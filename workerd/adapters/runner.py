@@ -4,6 +4,7 @@ Owned by one thread. Nothing here blocks but `close`. Orders are queued and leav
 readable, and `read_events` sends them; `flush` sends them at once.
 """
 
+import logging
 import os
 import select
 import shutil
@@ -15,10 +16,11 @@ from collections import deque
 from pathlib import Path
 from typing import assert_never
 
+from schedulerd.errors import SettingsError
 from schedulerd.hostkit.clock import boot_ms, utc_ms
 from schedulerd.protocol.messages import Order, Outcome, Spec
 from workerd.events import ChildEnded, ChildExpired, ChildStarted, HelperDied
-from workerd.spawner import wire
+from workerd.spawner import leftovers, wire
 from workerd.spawner.kernel import kill_session
 
 RunnerEvent = ChildStarted | ChildExpired | ChildEnded | HelperDied
@@ -27,6 +29,7 @@ _FRAME_MESSAGES = (
     64  # orders a frame: the helper begins with the first while the others are still on their way
 )
 _CLOSE_SECONDS = 5.0  # how long `close` lets the helper end its children before it is killed itself
+_log = logging.getLogger("workerd.runner")
 _CATCHABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
@@ -41,8 +44,11 @@ class Runner:
 
     def __init__(self, scratch: Path | None = None) -> None:
         """`scratch`: a private directory for scripts and items; its contents are removed. None: a temporary one."""
-        self._owns_scratch = scratch is None
-        self._scratch = Path(tempfile.mkdtemp(prefix="workerd-")) if scratch is None else scratch
+        self._temporary: Path | None = None
+        if scratch is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="workerd-"))
+            scratch = self._temporary / "scratch"
+        self._scratch = scratch
         self._poll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll.register(self._wake, select.EPOLLIN)
@@ -64,9 +70,27 @@ class Runner:
         return self._poll.fileno()
 
     def start(self) -> None:
-        """Start the helper process if there is none. Raises OSError."""
+        """Start the helper process, after the end of one that an earlier workerd has left.
+
+        May wait for that end. Raises OSError, and SettingsError when the one that was left cannot be ended.
+        """
         if self._link is not None:
             return
+        self._scratch.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            left = leftovers.end_leftovers(self._scratch)
+        except leftovers.StillThere as error:
+            raise SettingsError(str(error)) from error
+        if left is not None and left.is_forced:
+            _log.warning(
+                "the helper process of an earlier workerd was stopped or hung: killed, with its children  "
+                "pid=%s children=%d",
+                ",".join(map(str, left.helpers)),
+                left.children,
+            )
+        self._start()
+
+    def _start(self) -> None:
         self._empty_scratch()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
@@ -99,7 +123,7 @@ class Runner:
         """
         if self._link is None:
             try:
-                self.start()
+                self._start()
             except OSError as error:
                 self._refuse(attempt, f"the helper process of workerd cannot be started: {error}")
                 return
@@ -179,8 +203,8 @@ class Runner:
             self._bury()
         self._poll.close()
         os.close(self._wake)
-        if self._owns_scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
         else:
             self._empty_scratch()
 

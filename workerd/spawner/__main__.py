@@ -5,12 +5,14 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from schedulerd.hostkit import failpoint
 from workerd.spawner.helper import Helper
 from workerd.spawner.kernel import become_subreaper
 from workerd.spawner.launch import Launcher
+from workerd.spawner.leftovers import take
 
 # What may reach this process by a group, a service manager or a terminal is for workerd to decide upon.
 _IGNORED = (
@@ -45,6 +47,15 @@ def main() -> NoReturn:
             os.dup2(null, descriptor)
     os.closerange(3, control.fileno())
     os.closerange(control.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    try:
+        take(Path(sys.argv[1]))  # kept until this process ends: by it the next workerd knows that we live
+    except OSError as error:
+        print(
+            f"the helper before this one has not ended, no child is started: {error}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(4)
     become_subreaper()
     helper = Helper(control, Launcher(sys.argv[1]))
     why = "fault"

@@ -7,6 +7,7 @@ the caller, or a pidfd holds it while it is looked at again.
 import ctypes
 import os
 import signal
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,38 @@ def kill_session(session: int) -> int:
             )  # once: one stuck in the kernel dies when it comes back
             _kill(process)
     return len(killed)
+
+
+def kill_descendants(root: int, until: float) -> int:
+    """KILL everything below a process, whatever group or session it is in; how many there were.
+
+    `root` must be a subreaper that starts nothing more and does not end meanwhile. Returns when all have ended, or at
+    `until` (monotonic clock): one that is stuck in the kernel dies when it comes back.
+    """
+    killed: set[tuple[int, int]] = set()
+    while below := _below(root):
+        for process in below:
+            if (process.pid, process.started) not in killed:
+                killed.add((process.pid, process.started))
+                _kill(process)
+        if time.monotonic() >= until:
+            break
+        time.sleep(0.001)
+    return len(killed)
+
+
+def _below(root: int) -> list["_Process"]:
+    """Every process that descends from `root`, zombies left out."""
+    children: dict[int, list[_Process]] = {}
+    for process in _processes():
+        children.setdefault(process.parent, []).append(process)
+    found: list[_Process] = []
+    waiting = [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += [process.pid for process in below]
+    return found
 
 
 class _Process(NamedTuple):

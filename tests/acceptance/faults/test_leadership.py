@@ -3,7 +3,6 @@
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,22 +25,6 @@ from support.schedulers import (
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture
-def cluster(request: pytest.FixtureRequest) -> str:
-    return f"l-{abs(hash(request.node.nodeid)) % 10**8}"
-
-
-@pytest.fixture
-def schedulers(tmp_path: Path, consul: ConsulAgent, cluster: str) -> Iterator[Schedulers]:
-    with Schedulers(tmp_path, consul, cluster) as made:
-        yield made
-
-
-@pytest.fixture
-def seen(tmp_path: Path) -> Path:
-    return tmp_path / "seen"
 
 
 def test_after_kill_9_the_standby_leads_in_time_and_nothing_is_lost_or_doubled(

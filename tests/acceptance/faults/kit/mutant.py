@@ -6,49 +6,24 @@ The daemon's own main runs afterwards, so everything but the named fault is real
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from support.spoilt_worker import credulous, forgetful
 
 from schedulerd.adapters.election_file import FileLock
 from schedulerd.adapters.ledger import records
 from schedulerd.adapters.ledger.sqlite import SqliteLedger
 from schedulerd.core.effects import RecordMarks
-from schedulerd.protocol.messages import Dispatch
 from workerd import loop
 from workerd.adapters.journal import Journal
-from workerd.core import WorkerState, step
-from workerd.effects import Effect
-from workerd.events import Event, FrameArrived, WorkerMoment
-from workerd.state import Phase
 
 
 def dedupe_off() -> None:
     """Worker: every Dispatch is a new one."""
-
-    def forgetful(state: WorkerState, events: Sequence[Event], now: WorkerMoment) -> list[Effect]:
-        for event in events:
-            if isinstance(event, FrameArrived) and isinstance(event.message, Dispatch):
-                for order in event.message.orders:
-                    _forget(state, order.attempt)
-        return step(state, events, now)
-
     loop.step = forgetful  # type: ignore[attr-defined]
-
-
-def _forget(state: WorkerState, attempt: str) -> None:
-    state.tombstones.pop(attempt, None)
-    state.refused.pop(attempt, None)
-    kept = state.attempts.pop(attempt, None)
-    if kept is None:
-        return
-    state.digest ^= kept.digest
-    if kept.phase is Phase.WAITING:
-        state.waiting.pop(attempt, None)
-    elif kept.phase is Phase.ENDED:
-        state.ended -= 1
-    else:
-        state.live -= 1
-        state.guarded.pop(attempt, None)
 
 
 def journal_off() -> None:
@@ -71,14 +46,6 @@ def epoch_off() -> None:
     """Nobody asks whose epoch it is: neither the ledger nor the worker. The locks are off as well."""
     locks_off()
     SqliteLedger._check_epoch = lambda self, epoch: None  # type: ignore[method-assign]
-
-    def credulous(state: WorkerState, events: Sequence[Event], now: WorkerMoment) -> list[Effect]:
-        effects: list[Effect] = []
-        for event in events:
-            state.epoch = 0
-            effects += step(state, [event], now)
-        return effects or step(state, [], now)
-
     loop.step = credulous  # type: ignore[attr-defined]
 
 
