@@ -9,8 +9,9 @@ from schedulerd.core import calendars, overlap, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordPause
 from schedulerd.core.misfire import MISFIRE, MISSED_AFTER, Due, SkipRange, due
-from schedulerd.core.state import JobEntry, State, await_fire, count_from
+from schedulerd.core.state import JobEntry, State
 from schedulerd.core.trigger import FireTime, is_inside, next_fire
+from schedulerd.core.waking import await_fire, await_resume, count_from
 from schedulerd.model.job import At, Cron, Every
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import Cause, Skip, SkipReason
@@ -148,12 +149,6 @@ def fire_at_boot(state: State, entry: JobEntry, now: Moment, draft: Draft) -> No
         _skip(entry, instant, SkipReason.PAUSED, draft, is_apart=True)
     else:
         _decide(state, entry, fire, now, draft, is_apart=True)
-
-
-def await_resume(state: State, entry: JobEntry) -> None:
-    """Wake when the pause ends by itself."""
-    if entry.pause is not None and entry.pause.until is not None:
-        heapq.heappush(state.fires, (entry.pause.until, entry.job.name))
 
 
 def settle_past(state: State, entry: JobEntry, past: At, now: Moment, draft: Draft) -> None:

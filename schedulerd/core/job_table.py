@@ -15,8 +15,9 @@ from schedulerd.core.cancelling import cancel_run
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordJobs, RecordPools, RecordRemovals
 from schedulerd.core.looking_up import entry_of, not_found, refuse_in_doubt
-from schedulerd.core.state import JobEntry, State, await_fire
+from schedulerd.core.state import JobEntry, State
 from schedulerd.core.trigger import FireTime, first_anchor, next_fire
+from schedulerd.core.waking import await_fire
 from schedulerd.errors import CommandError
 from schedulerd.model.job import At, Definition, Pool
 from schedulerd.model.moment import Moment

@@ -8,14 +8,15 @@ one look however many runs are in it.
 import heapq
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import islice
 
 from schedulerd.core import attempts, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordSubtasks
+from schedulerd.core.pools import has_room
 from schedulerd.core.stable import stable_hash
 from schedulerd.core.state import Lane, Run, State, Subtask, Worker
+from schedulerd.core.waking import await_worker
 from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
 
@@ -87,7 +88,7 @@ def place(state: State, now: Moment, draft: Draft) -> None:
         else:
             for lane in lanes:
                 for run in state.waiting[lane].values():
-                    _mark_unable(state, run, now)
+                    await_worker(state, run, now)
         for lane in lanes:
             if not state.waiting[lane]:
                 del state.waiting[lane]
@@ -122,13 +123,13 @@ def _in_turn(state: State, lanes: list[Lane]) -> Iterator[Run]:
     """The runs of all lanes, who began to wait first comes first; a lane whose pools are full is left for later."""
     heads: list[tuple[int, Run, Iterator[Run]]] = []
     for lane in lanes:
-        if state.has_room(lane[1]):
+        if has_room(state, lane[1]):
             following = iter(list(state.waiting[lane].values()))
             heads.extend((run.enlisted, run, following) for run in islice(following, 1))
     heapq.heapify(heads)  # numbers differ: runs are never compared
     while heads:
         _, run, following = heads[0]
-        if not state.has_room(run.job.pools):
+        if not has_room(state, run.job.pools):
             heapq.heappop(heads)
             continue
         yield run
@@ -170,7 +171,7 @@ def _place_any(state: State, run: Run, able: list[Worker], most: int, now: Momen
     given = 0
     rotation = Rotation(able, turn)
     pools = run.job.pools
-    while run.pending and given < most and (not pools or state.has_room(pools)):
+    while run.pending and given < most and (not pools or has_room(state, pools)):
         worker = rotation.pick(run.pending[0].avoid)
         if worker is None:
             break
@@ -195,22 +196,16 @@ def _place_pinned(state: State, run: Run, able: list[Worker], now: Moment, draft
         if worker is None or worker not in able:
             is_unable = True
             continue
-        while subtasks and worker.free > 0 and state.has_room(run.job.pools):
+        while subtasks and worker.free > 0 and has_room(state, run.job.pools):
             attempts.assign(state, run, subtasks.popleft(), worker, now, draft)
             given += 1
         if not subtasks:
             del run.pinned[worker_id]
     if is_unable:
-        _mark_unable(state, run, now)
+        await_worker(state, run, now)
     elif run.unable_since is not None:
         _able_again(run, now, draft)
     return given
-
-
-def _mark_unable(state: State, run: Run, now: Moment) -> None:
-    if run.unable_since is None:
-        run.unable_since = now.mono
-        heapq.heappush(state.deadlines, (now.mono + run.job.dispatch_timeout / timedelta(seconds=1), run.id))
 
 
 def _able_again(run: Run, now: Moment, draft: Draft) -> None:

@@ -3,13 +3,12 @@
 Every dict keeps insertion order and nothing iterates a set, so that a replay does the same things in the same order.
 """
 
-import heapq
 from collections import deque
 from datetime import datetime
 
 from msgspec import Struct, field
 
-from schedulerd.core.trigger import FireTime, next_fire
+from schedulerd.core.trigger import FireTime
 from schedulerd.model.job import Definition, Every, Job, Pool
 from schedulerd.model.run import AttemptState, Cause, Pause, RunState, SubtaskState
 from schedulerd.protocol.messages import Counted, Heartbeat, Order, Spec
@@ -266,37 +265,3 @@ class State(Struct, eq=False):
             self.enlisted += 1
             run.enlisted = self.enlisted
             lane[run.id] = run
-
-    def has_room(self, pools: tuple[str, ...]) -> bool:
-        """One more attempt may begin in all of these."""
-        return all(self.pool_use.get(name, 0) < self.pools[name].max for name in pools if name in self.pools)
-
-    def take_place(self, pools: tuple[str, ...]) -> None:
-        """An attempt is recorded, maybe found in the ledger: it has its place until it has ended or is called lost."""
-        for name in pools:
-            self.pool_use[name] = self.pool_use.get(name, 0) + 1
-
-    def leave_place(self, pools: tuple[str, ...]) -> None:
-        """An attempt is final."""
-        for name in pools:
-            self.pool_use[name] -= 1
-            if not self.pool_use[name]:
-                del self.pool_use[name]
-
-
-def await_fire(state: State, entry: JobEntry, fire: FireTime | None) -> None:
-    """`fire` is the next fire time of the job; wake when it is due. A job that is spent has none."""
-    entry.next_fire = fire = None if entry.is_spent else fire
-    if fire is not None:
-        heapq.heappush(state.fires, (fire.due, entry.job.name))
-
-
-def count_from(state: State, entry: JobEntry, instant: datetime) -> datetime:
-    """A job that counts from ends counts from `instant` on; the anchor to be recorded.
-
-    When the clock went back so far that the next fire time would not lie after the mark, it counts from the mark.
-    """
-    assert isinstance(entry.job.trigger, Every)
-    entry.anchor = instant if instant + entry.job.trigger.period > entry.mark else entry.mark
-    await_fire(state, entry, next_fire(entry.job, entry.anchor, entry.mark))
-    return entry.anchor

@@ -21,6 +21,7 @@ from schedulerd.core import events as ev
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Effect, SetAlarm
 from schedulerd.core.state import State
+from schedulerd.core.waking import worker_due
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import SubtaskState
 from schedulerd.protocol.messages import Outcome
@@ -71,21 +72,15 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
         run = state.runs.get(run_id)
         if run is None or run.unable_since is None:
             continue
-        timeout = run.job.dispatch_timeout / timedelta(seconds=1)
-        # The same sum as in the heap: a difference would round otherwise.
-        if run.unable_since + timeout > due:
+        if worker_due(run, run.unable_since) > due:
             continue  # it was able in between: a later entry is in the heap
         waiting = placement.take_unable(state, run)
         if not waiting and placement.able_workers(state, run.job.requires):
             continue  # able again, only full
-        draft.events.append(
-            runs.event(
-                "no_worker",
-                now,
-                run=run,
-                detail=f"no able worker for {timeout:g} s; requires {', '.join(run.job.requires) or 'nothing'}",
-            )
-        )
+        timeout = run.job.dispatch_timeout / timedelta(seconds=1)
+        needs = ", ".join(run.job.requires) or "nothing"
+        text = f"no able worker for {timeout:g} s; requires {needs}"
+        draft.events.append(runs.event("no_worker", now, run=run, detail=text))
         runs.end_waiting(state, run, waiting, SubtaskState.FAILED, "no_worker", now, draft)
 
 
