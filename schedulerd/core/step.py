@@ -15,13 +15,13 @@ from schedulerd.core import (
     runs,
     takeover,
     tally,
+    waking,
     workers,
 )
 from schedulerd.core import events as ev
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Effect, SetAlarm
 from schedulerd.core.state import State
-from schedulerd.core.waking import worker_due
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import SubtaskState
 from schedulerd.protocol.messages import Outcome
@@ -58,6 +58,7 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
             attempts.chase(state, worker, now, draft)
     overlap.begin_waiting(state, now, draft)  # after everything that can close a run
     placement.place(state, now, draft)
+    waking.trim(state)
     effects = draft.finish(now.utc)
     effects.append(_alarm(state, now))
     return effects
@@ -72,7 +73,7 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
         run = state.runs.get(run_id)
         if run is None or run.unable_since is None:
             continue
-        if worker_due(run, run.unable_since) > due:
+        if waking.worker_due(run, run.unable_since) > due:
             continue  # it was able in between: a later entry is in the heap
         waiting = placement.take_unable(state, run)
         if not waiting and placement.able_workers(state, run.job.requires):
