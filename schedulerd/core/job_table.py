@@ -11,6 +11,7 @@ from msgspec import structs
 
 from schedulerd.core import firing, overlap, runs
 from schedulerd.core import requests as rq
+from schedulerd.core.booting import fire_at_boot
 from schedulerd.core.cancelling import cancel_run
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordJobs, RecordPools, RecordRemovals
@@ -178,7 +179,7 @@ def _accept(
         _account_past(state, entry, job.trigger, set(filled), now, draft)
     await_fire(state, entry, next_fire(job, entry.anchor, entry.mark))
     firing.count_again(state, entry, now, draft)
-    firing.fire_at_boot(state, entry, now, draft)
+    fire_at_boot(state, entry, now, draft)
     return row
 
 

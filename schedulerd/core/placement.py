@@ -77,7 +77,6 @@ class Rotation:
 def place(state: State, now: Moment, draft: Draft) -> None:
     """Give out what waits to who is free, as much as one step gives."""
     left = PLACES_A_STEP if state.behind_since is None else PLACES_BEHIND
-    state.is_unfinished = False
     groups: dict[tuple[str, ...], list[Lane]] = {}
     for lane in state.waiting:
         groups.setdefault(lane[0], []).append(lane)

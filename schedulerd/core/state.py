@@ -238,9 +238,15 @@ class State(Struct, eq=False):
     )  # heap; an entry counts only if it still holds
     behind_since: float | None = None  # mono since when more is due than one step settles
     has_unheard: bool = False  # frames have arrived that this step did not get
-    is_unfinished: bool = False  # more could be given out than one step gives: step again at once
-    doubts_since: float | None = None  # mono since when the wall clock is not believed; None: it is
-    doubted: dict[str, None] = field(default_factory=dict)  # jobs whose missed fire times wait for the clock
+    is_unfinished: bool = False  # more could be done than one step does: step again at once
+    is_clock_believed: bool = True
+    doubts_since: float | None = None  # mono since when jobs wait for the clock; None: none does
+    doubted: dict[str, None] = field(
+        default_factory=dict
+    )  # they, also when it is believed and they come in turn
+    doubted_to_look: int = 0  # so many of the first of them may not have to wait any more
+    looked_at: datetime | None = None  # by the wall clock, when that was last looked at
+    to_boot: deque[str] = field(default_factory=deque)  # jobs that `@reboot` may have to fire, in their turn
     deadlines: list[tuple[float, str]] = field(
         default_factory=list
     )  # heap of (mono, run id): dispatch timeouts

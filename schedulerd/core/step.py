@@ -7,6 +7,8 @@ from typing import Any
 
 from schedulerd.core import (
     attempts,
+    booting,
+    clock_doubt,
     commands,
     firing,
     overlap,
@@ -39,11 +41,12 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
     draft = Draft()
     state.awake += min(max(now.mono - state.last_step, 0.0), STALL)
     state.last_step = now.mono
-    state.has_unheard = False
+    state.has_unheard = state.is_unfinished = False
     for event in events:
         HANDLERS[type(event)](state, event, now, draft)
         if draft.step_down is not None:
             return draft.finish(now.utc)
+    booting.fire_in_turn(state, now, draft)
     firing.fire_due(state, now, draft)
     releasing.release(state, now, draft)
     _expire(state, now, draft)
@@ -111,13 +114,11 @@ def _leadership_gained(state: State, event: ev.LeadershipGained, now: Moment, dr
 
 
 def _clock_trusted(state: State, event: ev.ClockTrusted, now: Moment, draft: Draft) -> None:
-    firing.believe_clock(state, now, draft)
+    clock_doubt.believe(state)
 
 
 def _host_booted(state: State, event: ev.HostBooted, now: Moment, draft: Draft) -> None:
-    state.boot = event.boot
-    for entry in state.jobs.values():
-        firing.fire_at_boot(state, entry, now, draft)
+    booting.await_boot(state, event.boot)
 
 
 def _frames_waiting(state: State, event: ev.FramesWaiting, now: Moment, draft: Draft) -> None:

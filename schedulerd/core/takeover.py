@@ -37,6 +37,7 @@ def rebuild(
     state.next_beat = state.next_tick = state.next_release = now.mono
     state.removed = dict(work.removed)
     state.backfill_width = dict(work.backfills)
+    state.is_clock_believed = not doubts_clock
     state.doubts_since = now.mono if doubts_clock else None
     state.pools = {pool.name: pool for pool in work.pools}
     state.boots = dict(work.boots)

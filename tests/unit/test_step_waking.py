@@ -71,7 +71,7 @@ def test_a_table_that_shrinks_takes_what_it_would_wake_for_along() -> None:
 
 def test_a_job_that_waits_for_the_clock_is_not_looked_at_because_others_are_edited() -> None:
     state = leading(a_job(trigger=MINUTELY), now="02:00:30")
-    state.doubts_since = at("02:00:30").mono
+    state.is_clock_believed, state.doubts_since = False, at("02:00:30").mono
     told(state, [AlarmRang()], "02:59:50")
     assert list(state.doubted) == ["backup"]
     for second in range(1000):
