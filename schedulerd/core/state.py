@@ -219,6 +219,9 @@ class State(Struct, eq=False):
         default_factory=dict
     )  # cache, dropped when a worker changes
     waiting: dict[Lane, dict[str, Run]] = field(default_factory=dict)
+    unable: dict[Lane, int] = field(
+        default_factory=dict
+    )  # no able worker: known of runs with numbers up to this
     enlisted: int = 0  # how many runs were enlisted: whose turn is first in lanes that share workers
     pools: dict[str, Pool] = field(default_factory=dict)
     pool_use: dict[str, int] = field(default_factory=dict)  # live attempts of jobs that name the pool
