@@ -207,7 +207,7 @@ def begun_in_turn(state: State, minutes: range, how: str = "succeeded") -> list[
 
 def test_runs_that_were_missed_get_every_second_turn_of_a_queue_that_never_ends() -> None:
     state = always_busy(Overlap.QUEUE)
-    # not before they have waited for dispatch_timeout, 5 minutes; then not two of them in a row. 02:11 found a full queue
+    # not before they have waited for dispatch_timeout, 5 minutes; then not two of them in a row
     assert begun_in_turn(state, range(5, 15)) == ["02", "05", "06", "07", "08", "03", "09", "04", "10", "12"]
     assert not any(run.awaits_release for run in state.runs.values())
     assert not state.held
