@@ -110,8 +110,9 @@ class Leaders(RuleBasedStateMachine):
 
     # ---- what happens
 
-    @rule(doubts_clock=st.booleans())
-    def take_over(self, doubts_clock: bool = False) -> None:
+    @rule(away=st.sampled_from([0, 45]))
+    def take_over(self, away: int = 0, doubts_clock: bool = False) -> None:
+        self.seconds += away
         epoch = self.ledger.lead("a", 0, BEGIN)
         self.state = rebuild(
             self.ledger.load(),
@@ -124,6 +125,14 @@ class Leaders(RuleBasedStateMachine):
             doubts_clock=doubts_clock,
         )
         self.step([LeadershipGained(), found(*WORKERS)])
+
+    @rule(seconds=st.sampled_from([0.2, 14.0]), is_answered=st.booleans())
+    def host_boots_and_its_clock_is_doubted(self, seconds: float, is_answered: bool) -> None:
+        self.take_over(45, doubts_clock=True)
+        self.seconds += seconds
+        self.step([AlarmRang()])
+        if is_answered:
+            self.clock_is_believed()
 
     @rule()
     def clock_is_believed(self) -> None:
