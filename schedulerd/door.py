@@ -1,14 +1,12 @@
 """The door of a running schedulerd, at which its HTTP server knocks: see api/door.py. Leaves deciding to the loop."""
 
 import threading
-from collections.abc import Callable
 from importlib.metadata import version
 
 from msgspec import structs
 
 from schedulerd.adapters import jobfiles
 from schedulerd.adapters.election import Election, who_leads
-from schedulerd.adapters.ledger.base import LedgerReader
 from schedulerd.api.door import DoorStatus
 from schedulerd.core import requests as rq
 from schedulerd.daemon.inbox import Inbox
@@ -36,7 +34,6 @@ class ServiceDoor:
         election: Election,
         files: JobFiles,
         standing: Standing,
-        open_reader: Callable[[], LedgerReader],
     ) -> None:
         self._inbox = inbox
         self._id = id
@@ -44,7 +41,6 @@ class ServiceDoor:
         self._election = election
         self._files = files
         self._standing = standing
-        self._open_reader = open_reader
         self._started_at = clock.utc_now()
         self._pause = threading.Event()  # never set: its wait is the pause between two looks
 
@@ -60,10 +56,6 @@ class ServiceDoor:
                 raise CommandError("invalid", f"schedule: {jobfiles.NO_BOOTS}")
             filled = self._files.filled([request.definition])
             request = structs.replace(request, filled=tuple(instant for _, instant in filled))
-        if isinstance(request, rq.TriggerJob):
-            known = self._manual_run(request.job, request.key)
-            if known is not None:
-                return rq.Triggered(outcome="started", run=known, reason=rq.KEY_USED)
         return self._inbox.ask(request, timeout)
 
     def status(self) -> DoorStatus:
@@ -110,11 +102,3 @@ class ServiceDoor:
     def reload(self, timeout: float) -> ReloadAnswer:
         """See api/door.py."""
         return self._files.reload(timeout)
-
-    def _manual_run(self, job: str, key: str) -> str | None:
-        """The run that this key made before, also before a restart."""
-        reader = self._open_reader()
-        try:
-            return reader.manual_run(job, key)
-        finally:
-            reader.close()

@@ -80,7 +80,6 @@ class Service:
             election=self._election,
             files=self._files,
             standing=self._standing,
-            open_reader=lambda: open_reader(settings.ledger.url),
         )
         self._discovery = _discovery_of(settings)
         self._metrics.loop_lag.set_function(self._standing.lag)

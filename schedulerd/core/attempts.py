@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from schedulerd.core import notes, runs
 from schedulerd.core.draft import Draft
+from schedulerd.core.pools import leave_place, take_place
 from schedulerd.core.specs import spec_of
 from schedulerd.core.state import Attempt, Run, State, Subtask, Worker
 from schedulerd.model.job import OnLost
@@ -36,7 +37,7 @@ def assign(state: State, run: Run, subtask: Subtask, worker: Worker, now: Moment
     subtask.avoid = worker.id
     if subtask.is_fresh:
         subtask.is_fresh, subtask.waiting_since = False, now.mono
-    state.take_place(run.job.pools)
+    take_place(state, run.job.pools)
     fence = state.next_fence
     state.next_fence = fence + 1
     name = f"{run.id}~{subtask.index}~{subtask.attempts}"
@@ -216,7 +217,7 @@ def _extra_env(run: Run, subtask: Subtask) -> dict[str, str]:
 
 def _forget(state: State, attempt: Attempt) -> None:
     if state.attempts.pop(attempt.id, None) is not None:
-        state.leave_place(attempt.run.job.pools)
+        leave_place(state, attempt.run.job.pools)
     attempt.run.live.pop(attempt.id, None)
     worker = state.workers_by_id.get(attempt.worker)
     if worker is not None and worker.attempts.pop(attempt.id, None) is not None:

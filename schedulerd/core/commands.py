@@ -13,7 +13,8 @@ from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordPause, Reply
 from schedulerd.core.events import CommandGiven
 from schedulerd.core.looking_up import entry_of, refuse_in_doubt
-from schedulerd.core.state import JobEntry, State, await_fire
+from schedulerd.core.state import JobEntry, State
+from schedulerd.core.waking import await_fire, await_resume
 from schedulerd.errors import CommandError
 from schedulerd.model.job import Overlap
 from schedulerd.model.moment import Moment
@@ -46,7 +47,7 @@ def _pause(state: State, request: rq.PauseJob, now: Moment, draft: Draft) -> rq.
         runs.event("paused", now, job=request.job, detail=f"by {request.by}: {request.reason}".rstrip(": "))
     )
     await_fire(state, entry, entry.next_fire)
-    firing.await_resume(state, entry)
+    await_resume(state, entry)
     if request.cancel_running:
         for run_id in list(entry.open_runs):
             cancel_run(state, state.runs[run_id], request.by, False, now, draft)

@@ -4,20 +4,23 @@ import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 
 from msgspec import structs
 
-from schedulerd.core import calendars, overlap, runs
+from schedulerd.core import clock_doubt, overlap, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordPause
 from schedulerd.core.misfire import MISFIRE, MISSED_AFTER, Due, SkipRange, due
-from schedulerd.core.state import JobEntry, State, await_fire, count_from
+from schedulerd.core.state import JobEntry, State
 from schedulerd.core.trigger import FireTime, is_inside, next_fire
-from schedulerd.model.job import At, Cron, Every
+from schedulerd.core.waking import await_fire, await_resume, count_from
+from schedulerd.model.job import At, Every
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import Cause, Skip, SkipReason
 
 FIRES_A_STEP = 1000  # jobs settled in one step: what is due a moment later does not wait for 100,000 others
+WAITED_A_STEP = 250  # besides, jobs settled that waited for the clock to be believed
 _NONE = timedelta()
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -27,60 +30,31 @@ def fire_due(state: State, now: Moment, draft: Draft) -> None:
 
     While the clock is in doubt a job that has missed fire times is left as it is; all others fire on time.
     """
+    clock_doubt.look_again(state, now)
     fires = state.fires
-    for name in list(state.doubted):
-        _look_again(state, name, now)
     names: dict[str, None] = {}
     while fires and fires[0][0] <= now.utc and len(names) < FIRES_A_STEP:
         names[heapq.heappop(fires)[1]] = None
-    # what waits for its turn behind the first thousands was found when they were: that does not make it missed
-    waited = timedelta(seconds=now.mono - state.behind_since) if state.behind_since is not None else _NONE
-    if not (fires and fires[0][0] <= now.utc):
+    is_behind = bool(fires) and fires[0][0] <= now.utc
+    for name in names:
+        entry = state.jobs.get(name)
+        if entry is None or name in state.doubted or not _has_come(entry, now.utc):
+            continue
+        if clock_doubt.is_in_doubt(state, entry, now):
+            state.doubted[name] = None
+        else:
+            account(state, entry, now, draft)
+    if not is_behind:
         state.behind_since = None
     elif state.behind_since is None:
         state.behind_since = now.mono
-    for name in names:
-        entry = state.jobs.get(name)
-        if entry is None or not _has_come(entry, now.utc):
-            continue
-        if is_in_doubt(state, entry, now):
-            state.doubted[name] = None
-        else:
-            account(state, entry, now, draft, waited)
+    _settle_believed(state, now, draft)
 
 
-def is_in_doubt(state: State, entry: JobEntry, now: Moment) -> bool:
-    """The job has missed fire times, if the clock is right, and it may not be: nothing of it is settled yet."""
-    if state.doubts_since is None or entry.next_fire is None:
-        return False
-    return now.utc - entry.next_fire.due > MISSED_AFTER
-
-
-def believe_clock(state: State, now: Moment, draft: Draft) -> None:
-    """The clock is no longer in doubt: what waited for it is settled, and what came meanwhile counts as on time."""
-    since, state.doubts_since = state.doubts_since, None
-    waited = timedelta(seconds=now.mono - since) if since is not None else timedelta(0)
-    for name in state.doubted:
-        entry = state.jobs.get(name)
-        if entry is not None:
-            account(state, entry, now, draft, waited)
-    state.doubted.clear()
-
-
-def _look_again(state: State, name: str, now: Moment) -> None:
-    """A job that waits for the clock: gone, or no longer behind since the clock was set back?"""
-    entry = state.jobs.get(name)
-    if entry is None or not is_in_doubt(state, entry, now):
-        del state.doubted[name]
-        if entry is not None:
-            await_fire(state, entry, entry.next_fire)
-            await_resume(state, entry)
-
-
-def account(
-    state: State, entry: JobEntry, now: Moment, draft: Draft, waited: timedelta = timedelta(0)
-) -> None:
-    """Every fire time of the job up to now gets its row; those of the time we `waited` were not missed."""
+def account(state: State, entry: JobEntry, now: Moment, draft: Draft) -> None:
+    """Every fire time of the job up to now gets its row; those of the time that we made it wait were not missed."""
+    waited = _waited(state, entry.job.name, now)
+    state.doubted.pop(entry.job.name, None)
     pause = entry.pause
     if pause is not None and pause.until is not None and pause.until <= now.utc:
         _settle(state, entry, pause.until, now, draft)
@@ -103,9 +77,9 @@ def settle_early(state: State, entry: JobEntry, now: Moment, draft: Draft) -> da
     if pending is None or pending.instant > now.utc:
         return None
     if entry.is_paused:
-        _skip(entry, pending.instant, SkipReason.PAUSED, draft)
+        skip(entry, pending.instant, SkipReason.PAUSED, draft)
     else:
-        _decide(state, entry, structs.replace(pending, delay=_NONE), now, draft)
+        decide(state, entry, structs.replace(pending, delay=_NONE), now, draft)
     _settled(entry, now.utc, draft)
     await_fire(state, entry, next_fire(entry.job, entry.anchor, entry.mark))
     return pending.instant
@@ -115,7 +89,7 @@ def settle_removed(state: State, entry: JobEntry, now: Moment, draft: Draft) -> 
     """A fire time that has passed and waits for its jitter never runs: its job is about to go."""
     pending = entry.next_fire
     if pending is not None and pending.instant <= now.utc:
-        _skip(entry, pending.instant, SkipReason.REMOVED, draft)
+        skip(entry, pending.instant, SkipReason.REMOVED, draft)
         _settled(entry, now.utc, draft)
 
 
@@ -130,32 +104,6 @@ def count_again(state: State, entry: JobEntry, now: Moment, draft: Draft) -> Non
         is_late = now.utc - passed > MISSED_AFTER
         if is_inside(entry.job, now.utc) and not entry.is_spent:
             draft.anchors[entry.job.name] = count_from(state, entry, now.utc if is_late else passed)
-
-
-def fire_at_boot(state: State, entry: JobEntry, now: Moment, draft: Draft) -> None:
-    """`@reboot`: once for every (job, boot of the leader's host), as soon as both are known."""
-    job = entry.job
-    if not isinstance(job.trigger, Cron) or not job.trigger.is_at_boot:
-        return
-    if not state.boot or state.boots.get(job.name) == state.boot:
-        return
-    state.boots[job.name] = draft.boots[job.name] = state.boot
-    if entry.is_spent or not is_inside(job, now.utc):
-        return
-    # never a whole second: there the expressions of the same job have theirs
-    instant = now.utc if now.utc.microsecond else now.utc + _MICROSECOND
-    is_excluded = calendars.refusal(job, instant) is not None
-    fire = FireTime(instant, skip=SkipReason.CALENDAR if is_excluded else None)
-    if entry.is_paused:
-        _skip(entry, instant, SkipReason.PAUSED, draft, is_apart=True)
-    else:
-        _decide(state, entry, fire, now, draft, is_apart=True)
-
-
-def await_resume(state: State, entry: JobEntry) -> None:
-    """Wake when the pause ends by itself."""
-    if entry.pause is not None and entry.pause.until is not None:
-        heapq.heappush(state.fires, (entry.pause.until, entry.job.name))
 
 
 def settle_past(state: State, entry: JobEntry, past: At, now: Moment, draft: Draft) -> None:
@@ -175,6 +123,26 @@ def settle_past(state: State, entry: JobEntry, past: At, now: Moment, draft: Dra
         if instant > now.utc and is_inside(entry.job, instant)
     ]
     _apply(state, entry, structs.replace(result, skips=tuple(singly)), now, draft)
+
+
+def _settle_believed(state: State, now: Moment, draft: Draft) -> None:
+    """A part of those that waited for the clock, behind what is on time. The others keep their marks until then."""
+    if not state.is_clock_believed or state.doubts_since is None:
+        return
+    for name in list(islice(state.doubted, WAITED_A_STEP)):
+        account(state, state.jobs[name], now, draft)
+    state.is_unfinished |= bool(state.doubted)
+    if not state.doubted:
+        state.doubts_since = None
+
+
+def _waited(state: State, name: str, now: Moment) -> timedelta:
+    """How long fire times of the job wait by our own doing: for the clock, or behind others that came due.
+
+    What waits for its turn behind the first thousands was found when they were.
+    """
+    since = state.doubts_since if name in state.doubted else state.behind_since
+    return _NONE if since is None else timedelta(seconds=now.mono - since)
 
 
 def _one(instant: datetime, reason: str) -> SkipRange:
@@ -215,7 +183,7 @@ def _apply(state: State, entry: JobEntry, result: Due, now: Moment, draft: Draft
             if cause is Cause.CATCHUP:
                 runs.fire(state, entry, fire_time, cause, now, draft)
             else:
-                _decide(state, entry, fire_time, now, draft)
+                decide(state, entry, fire_time, now, draft)
             last = fire_time.instant if entry.is_spent else None
     for skip in _rows(entry, result.skips):
         if last is None or skip.last < last:
@@ -250,19 +218,20 @@ def _is_apart(entry: JobEntry) -> bool:
     return entry.is_from_end or isinstance(entry.job.trigger, At)
 
 
-def _decide(
+def decide(
     state: State, entry: JobEntry, fire: FireTime, now: Moment, draft: Draft, *, is_apart: bool = False
 ) -> None:
     """One fire time that is due becomes a run, or a skip for what excludes it or for the run in its way."""
     reason = fire.skip or overlap.refusal(state, entry)
     if reason is not None:
-        _skip(entry, fire.instant, reason, draft, is_apart=is_apart)
+        skip(entry, fire.instant, reason, draft, is_apart=is_apart)
     else:
         run = runs.fire(state, entry, fire, Cause.SCHEDULE, now, draft)
         overlap.line_up(state, entry, run, now, draft)
 
 
-def _skip(entry: JobEntry, at: datetime, reason: SkipReason, draft: Draft, *, is_apart: bool = False) -> None:
+def skip(entry: JobEntry, at: datetime, reason: SkipReason, draft: Draft, *, is_apart: bool = False) -> None:
+    """One fire time does not become a run, for `reason`. `is_apart`: not one of those that the trigger names."""
     draft.skips.append(
         Skip(
             job=entry.job.name,

@@ -11,12 +11,14 @@ from msgspec import structs
 
 from schedulerd.core import firing, overlap, runs
 from schedulerd.core import requests as rq
+from schedulerd.core.booting import fire_at_boot
 from schedulerd.core.cancelling import cancel_run
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordJobs, RecordPools, RecordRemovals
 from schedulerd.core.looking_up import entry_of, not_found, refuse_in_doubt
-from schedulerd.core.state import JobEntry, State, await_fire
+from schedulerd.core.state import JobEntry, State
 from schedulerd.core.trigger import FireTime, first_anchor, next_fire
+from schedulerd.core.waking import await_fire
 from schedulerd.errors import CommandError
 from schedulerd.model.job import At, Definition, Pool
 from schedulerd.model.moment import Moment
@@ -177,7 +179,7 @@ def _accept(
         _account_past(state, entry, job.trigger, set(filled), now, draft)
     await_fire(state, entry, next_fire(job, entry.anchor, entry.mark))
     firing.count_again(state, entry, now, draft)
-    firing.fire_at_boot(state, entry, now, draft)
+    fire_at_boot(state, entry, now, draft)
     return row
 
 

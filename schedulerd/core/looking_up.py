@@ -2,7 +2,7 @@
 
 import difflib
 
-from schedulerd.core import firing
+from schedulerd.core.clock_doubt import is_in_doubt
 from schedulerd.core.state import JobEntry, State
 from schedulerd.errors import CommandError
 from schedulerd.model.moment import Moment
@@ -24,7 +24,7 @@ def not_found(state: State, name: str) -> CommandError:
 
 def refuse_in_doubt(state: State, entry: JobEntry, now: Moment) -> None:
     """Its fire times would have to be settled first, by a clock that may be hours off."""
-    if firing.is_in_doubt(state, entry, now):
+    if is_in_doubt(state, entry, now):
         raise CommandError(
             "unavailable",
             f"{entry.job.name} has missed fire times, and the clock of the scheduler's host is not synchronised yet; "

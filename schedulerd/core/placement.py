@@ -8,20 +8,24 @@ one look however many runs are in it.
 import heapq
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import islice
+
+from msgspec import Struct
 
 from schedulerd.core import attempts, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordSubtasks
+from schedulerd.core.pools import has_room
 from schedulerd.core.stable import stable_hash
 from schedulerd.core.state import Lane, Run, State, Subtask, Worker
+from schedulerd.core.waking import await_worker
 from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
 
 WORTH_TELLING = 5.0  # seconds without an able worker, from which on it is told
 PLACES_A_STEP = 500  # attempts given out in one step, so that steps stay short ...
 PLACES_BEHIND = 100  # ... and fewer while fire times wait for theirs
+PARTS_A_STEP = 1000  # subtasks of broadcasts made in one step; all those of one run may exceed it
 SETTLING = 5.0  # seconds after it began to lead in which a leader waits for every worker found to answer
 
 
@@ -74,38 +78,75 @@ class Rotation:
 
 
 def place(state: State, now: Moment, draft: Draft) -> None:
-    """Give out what waits to who is free, as much as one step gives."""
-    left = PLACES_A_STEP if state.behind_since is None else PLACES_BEHIND
-    state.is_unfinished = False
+    """Give out what waits to who is free, as much as one step gives; what it does not give follows in the next one."""
+    left = _Left(PLACES_A_STEP if state.behind_since is None else PLACES_BEHIND, PARTS_A_STEP)
     groups: dict[tuple[str, ...], list[Lane]] = {}
     for lane in state.waiting:
         groups.setdefault(lane[0], []).append(lane)
     for requires, lanes in groups.items():
         able = able_workers(state, requires)
-        if able:
-            left -= _place_group(state, lanes, able, left, now, draft)
-        else:
-            for lane in lanes:
-                for run in state.waiting[lane].values():
-                    _mark_unable(state, run, now)
+        before = (left.places, left.parts)
+        is_cut = bool(able) and _place_group(state, lanes, able, left, now, draft)
         for lane in lanes:
+            if able:
+                state.unable.pop(lane, None)
+            else:
+                _await_workers(state, lane, now)
             if not state.waiting[lane]:
                 del state.waiting[lane]
+                state.unable.pop(lane, None)
+            elif is_cut and before != (
+                left.places,
+                left.parts,
+            ):  # had its share: next time the others come first
+                state.waiting[lane] = state.waiting.pop(lane)
+        state.is_unfinished |= is_cut
+
+
+def _await_workers(state: State, lane: Lane, now: Moment) -> None:
+    """Nobody is able: so it is said of each run of the lane that came since that was found."""
+    known = state.unable.get(lane, 0)
+    for run in reversed(state.waiting[lane].values()):  # later ones have higher numbers
+        if run.enlisted <= known:
+            break
+        await_worker(state, run, now)
+    state.unable[lane] = state.enlisted
+
+
+class _Left(Struct):
+    """What this step may still do."""
+
+    places: int  # attempts given out
+    parts: int  # subtasks made because the workers are known now; the last run that gets some may exceed it
 
 
 def _place_group(
-    state: State, lanes: list[Lane], able: list[Worker], most: int, now: Moment, draft: Draft
-) -> int:
-    """Give out at most about `most` attempts; how many it were."""
+    state: State,
+    lanes: list[Lane],
+    able: list[Worker],
+    left: _Left,
+    now: Moment,
+    draft: Draft,
+) -> bool:
+    """Give out what these lanes have; True when the step's measure ended it, and not a lack of slots."""
     slots = sum(max(worker.free, 0) for worker in able)
-    free = begun = min(slots, most)
+    free = begun = min(slots, left.places)
+    by_id: dict[str, Worker] = {}
+    is_settled = False
+    has_more = False
     for run in _in_turn(state, lanes):
+        if free <= 0 and slots > begun:
+            break
         if isinstance(run.job.split, PerWorker) and not run.is_split and not run.is_cancelled:
-            if not _is_settled(state, now):
+            is_settled = is_settled or _is_settled(state, now)
+            if not is_settled or left.parts <= 0:
+                has_more |= is_settled
                 continue
             expand_per_worker(run, able, now, draft)
+            left.parts -= len(able)
         if run.pinned:
-            free -= _place_pinned(state, run, able, now, draft)
+            by_id = by_id or {worker.id: worker for worker in able}
+            free -= _place_pinned(state, run, by_id, free, now, draft)
         elif run.unable_since is not None:
             _able_again(run, now, draft)
         if free > 0 and run.pending:
@@ -114,21 +155,21 @@ def _place_group(
             del state.waiting[run.lane][run.id]
         elif free <= 0 and not run.pinned:
             break
-    state.is_unfinished |= free <= 0 and slots > begun
-    return begun - free
+    left.places -= begun - free
+    return has_more or (free <= 0 and slots > begun)
 
 
 def _in_turn(state: State, lanes: list[Lane]) -> Iterator[Run]:
     """The runs of all lanes, who began to wait first comes first; a lane whose pools are full is left for later."""
     heads: list[tuple[int, Run, Iterator[Run]]] = []
     for lane in lanes:
-        if state.has_room(lane[1]):
+        if has_room(state, lane[1]):
             following = iter(list(state.waiting[lane].values()))
             heads.extend((run.enlisted, run, following) for run in islice(following, 1))
     heapq.heapify(heads)  # numbers differ: runs are never compared
     while heads:
         _, run, following = heads[0]
-        if not state.has_room(run.job.pools):
+        if not has_room(state, run.job.pools):
             heapq.heappop(heads)
             continue
         yield run
@@ -170,7 +211,7 @@ def _place_any(state: State, run: Run, able: list[Worker], most: int, now: Momen
     given = 0
     rotation = Rotation(able, turn)
     pools = run.job.pools
-    while run.pending and given < most and (not pools or state.has_room(pools)):
+    while run.pending and given < most and (not pools or has_room(state, pools)):
         worker = rotation.pick(run.pending[0].avoid)
         if worker is None:
             break
@@ -187,30 +228,26 @@ def _first_turn(job: str, able: list[Worker]) -> str:
     return able[stable_hash(job, "first") % len(able) - 1].id
 
 
-def _place_pinned(state: State, run: Run, able: list[Worker], now: Moment, draft: Draft) -> int:
+def _place_pinned(
+    state: State, run: Run, able: dict[str, Worker], most: int, now: Moment, draft: Draft
+) -> int:
+    """Give what is meant for one worker alone to that worker, if it has a free slot; the others wait for theirs."""
     given = 0
-    is_unable = False
-    for worker_id, subtasks in list(run.pinned.items()):
-        worker = state.workers_by_id.get(worker_id)
-        if worker is None or worker not in able:
-            is_unable = True
-            continue
-        while subtasks and worker.free > 0 and state.has_room(run.job.pools):
-            attempts.assign(state, run, subtasks.popleft(), worker, now, draft)
-            given += 1
-        if not subtasks:
-            del run.pinned[worker_id]
-    if is_unable:
-        _mark_unable(state, run, now)
+    if most > 0:
+        for worker_id in [worker_id for worker_id in run.pinned if worker_id in able]:
+            worker, subtasks = able[worker_id], run.pinned[worker_id]
+            while subtasks and worker.free > 0 and given < most and has_room(state, run.job.pools):
+                attempts.assign(state, run, subtasks.popleft(), worker, now, draft)
+                given += 1
+            if not subtasks:
+                del run.pinned[worker_id]
+            if given == most:
+                break
+    if not run.pinned.keys() <= able.keys():
+        await_worker(state, run, now)
     elif run.unable_since is not None:
         _able_again(run, now, draft)
     return given
-
-
-def _mark_unable(state: State, run: Run, now: Moment) -> None:
-    if run.unable_since is None:
-        run.unable_since = now.mono
-        heapq.heappush(state.deadlines, (now.mono + run.job.dispatch_timeout / timedelta(seconds=1), run.id))
 
 
 def _able_again(run: Run, now: Moment, draft: Draft) -> None:

@@ -7,8 +7,9 @@ from msgspec import structs
 from schedulerd.core import splitting
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import CloseRun, RecordEvent, RecordSubtasks
-from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask, count_from
+from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask
 from schedulerd.core.trigger import FireTime
+from schedulerd.core.waking import count_from
 from schedulerd.model.job import ListedItems
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import Cause, NewRun, RunState, SubtaskState

@@ -3,13 +3,12 @@
 Every dict keeps insertion order and nothing iterates a set, so that a replay does the same things in the same order.
 """
 
-import heapq
 from collections import deque
 from datetime import datetime
 
 from msgspec import Struct, field
 
-from schedulerd.core.trigger import FireTime, next_fire
+from schedulerd.core.trigger import FireTime
 from schedulerd.model.job import Definition, Every, Job, Pool
 from schedulerd.model.run import AttemptState, Cause, Pause, RunState, SubtaskState
 from schedulerd.protocol.messages import Counted, Heartbeat, Order, Spec
@@ -224,6 +223,9 @@ class State(Struct, eq=False):
         default_factory=dict
     )  # cache, dropped when a worker changes
     waiting: dict[Lane, dict[str, Run]] = field(default_factory=dict)
+    unable: dict[Lane, int] = field(
+        default_factory=dict
+    )  # no able worker: known of runs with numbers up to this
     enlisted: int = 0  # how many runs were enlisted: whose turn is first in lanes that share workers
     pools: dict[str, Pool] = field(default_factory=dict)
     pool_use: dict[str, int] = field(default_factory=dict)  # live attempts of jobs that name the pool
@@ -237,15 +239,22 @@ class State(Struct, eq=False):
     )  # by job: how many of its backfill runs may go at once; 1 unless it stands here
     lines: dict[str, None] = field(default_factory=dict)  # jobs with other runs that wait for their turn
     turns: dict[str, None] = field(default_factory=dict)  # those of them where one may begin now
+    gave_way: dict[str, None] = field(default_factory=dict)  # those where the newest to begin was a held one
     next_release: float = 0.0  # mono
     fires: list[tuple[datetime, str]] = field(
         default_factory=list
     )  # heap; an entry counts only if it still holds
     behind_since: float | None = None  # mono since when more is due than one step settles
     has_unheard: bool = False  # frames have arrived that this step did not get
-    is_unfinished: bool = False  # more could be given out than one step gives: step again at once
-    doubts_since: float | None = None  # mono since when the wall clock is not believed; None: it is
-    doubted: dict[str, None] = field(default_factory=dict)  # jobs whose missed fire times wait for the clock
+    is_unfinished: bool = False  # more could be done than one step does: step again at once
+    is_clock_believed: bool = True
+    doubts_since: float | None = None  # mono since when jobs wait for the clock; None: none does
+    doubted: dict[str, None] = field(
+        default_factory=dict
+    )  # they, also when it is believed and they come in turn
+    doubted_to_look: int = 0  # so many of the first of them may not have to wait any more
+    looked_at: datetime | None = None  # by the wall clock, when that was last looked at
+    to_boot: deque[str] = field(default_factory=deque)  # jobs that `@reboot` may have to fire, in their turn
     deadlines: list[tuple[float, str]] = field(
         default_factory=list
     )  # heap of (mono, run id): dispatch timeouts
@@ -270,37 +279,3 @@ class State(Struct, eq=False):
             self.enlisted += 1
             run.enlisted = self.enlisted
             lane[run.id] = run
-
-    def has_room(self, pools: tuple[str, ...]) -> bool:
-        """One more attempt may begin in all of these."""
-        return all(self.pool_use.get(name, 0) < self.pools[name].max for name in pools if name in self.pools)
-
-    def take_place(self, pools: tuple[str, ...]) -> None:
-        """An attempt is recorded, maybe found in the ledger: it has its place until it has ended or is called lost."""
-        for name in pools:
-            self.pool_use[name] = self.pool_use.get(name, 0) + 1
-
-    def leave_place(self, pools: tuple[str, ...]) -> None:
-        """An attempt is final."""
-        for name in pools:
-            self.pool_use[name] -= 1
-            if not self.pool_use[name]:
-                del self.pool_use[name]
-
-
-def await_fire(state: State, entry: JobEntry, fire: FireTime | None) -> None:
-    """`fire` is the next fire time of the job; wake when it is due. A job that is spent has none."""
-    entry.next_fire = fire = None if entry.is_spent else fire
-    if fire is not None:
-        heapq.heappush(state.fires, (fire.due, entry.job.name))
-
-
-def count_from(state: State, entry: JobEntry, instant: datetime) -> datetime:
-    """A job that counts from ends counts from `instant` on; the anchor to be recorded.
-
-    When the clock went back so far that the next fire time would not lie after the mark, it counts from the mark.
-    """
-    assert isinstance(entry.job.trigger, Every)
-    entry.anchor = instant if instant + entry.job.trigger.period > entry.mark else entry.mark
-    await_fire(state, entry, next_fire(entry.job, entry.anchor, entry.mark))
-    return entry.anchor

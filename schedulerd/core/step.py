@@ -7,6 +7,8 @@ from typing import Any
 
 from schedulerd.core import (
     attempts,
+    booting,
+    clock_doubt,
     commands,
     firing,
     overlap,
@@ -15,6 +17,7 @@ from schedulerd.core import (
     runs,
     takeover,
     tally,
+    waking,
     workers,
 )
 from schedulerd.core import events as ev
@@ -38,11 +41,12 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
     draft = Draft()
     state.awake += min(max(now.mono - state.last_step, 0.0), STALL)
     state.last_step = now.mono
-    state.has_unheard = False
+    state.has_unheard = state.is_unfinished = False
     for event in events:
         HANDLERS[type(event)](state, event, now, draft)
         if draft.step_down is not None:
             return draft.finish(now.utc)
+    booting.fire_in_turn(state, now, draft)
     firing.fire_due(state, now, draft)
     releasing.release(state, now, draft)
     _expire(state, now, draft)
@@ -57,6 +61,7 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
             attempts.chase(state, worker, now, draft)
     overlap.begin_waiting(state, now, draft)  # after everything that can close a run
     placement.place(state, now, draft)
+    waking.trim(state)
     effects = draft.finish(now.utc)
     effects.append(_alarm(state, now))
     return effects
@@ -71,21 +76,15 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
         run = state.runs.get(run_id)
         if run is None or run.unable_since is None:
             continue
-        timeout = run.job.dispatch_timeout / timedelta(seconds=1)
-        # The same sum as in the heap: a difference would round otherwise.
-        if run.unable_since + timeout > due:
+        if waking.worker_due(run, run.unable_since) > due:
             continue  # it was able in between: a later entry is in the heap
         waiting = placement.take_unable(state, run)
         if not waiting and placement.able_workers(state, run.job.requires):
             continue  # able again, only full
-        draft.events.append(
-            runs.event(
-                "no_worker",
-                now,
-                run=run,
-                detail=f"no able worker for {timeout:g} s; requires {', '.join(run.job.requires) or 'nothing'}",
-            )
-        )
+        timeout = run.job.dispatch_timeout / timedelta(seconds=1)
+        needs = ", ".join(run.job.requires) or "nothing"
+        text = f"no able worker for {timeout:g} s; requires {needs}"
+        draft.events.append(runs.event("no_worker", now, run=run, detail=text))
         runs.end_waiting(state, run, waiting, SubtaskState.FAILED, "no_worker", now, draft)
 
 
@@ -115,13 +114,11 @@ def _leadership_gained(state: State, event: ev.LeadershipGained, now: Moment, dr
 
 
 def _clock_trusted(state: State, event: ev.ClockTrusted, now: Moment, draft: Draft) -> None:
-    firing.believe_clock(state, now, draft)
+    clock_doubt.believe(state)
 
 
 def _host_booted(state: State, event: ev.HostBooted, now: Moment, draft: Draft) -> None:
-    state.boot = event.boot
-    for entry in state.jobs.values():
-        firing.fire_at_boot(state, entry, now, draft)
+    booting.await_boot(state, event.boot)
 
 
 def _frames_waiting(state: State, event: ev.FramesWaiting, now: Moment, draft: Draft) -> None:

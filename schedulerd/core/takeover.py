@@ -3,9 +3,11 @@
 from schedulerd.core import overlap, runs
 from schedulerd.core.draft import Draft
 from schedulerd.core.events import LeadershipGained
-from schedulerd.core.firing import await_resume, count_again
-from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask, await_fire
+from schedulerd.core.firing import count_again
+from schedulerd.core.pools import take_place
+from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask
 from schedulerd.core.trigger import next_fire
+from schedulerd.core.waking import await_fire, await_resume
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import AttemptState, OpenAttempt, OpenRun, OpenWork, SubtaskState
 from schedulerd.protocol.timing import Timing
@@ -35,6 +37,7 @@ def rebuild(
     state.next_beat = state.next_tick = state.next_release = now.mono
     state.removed = dict(work.removed)
     state.backfill_width = dict(work.backfills)
+    state.is_clock_believed = not doubts_clock
     state.doubts_since = now.mono if doubts_clock else None
     state.pools = {pool.name: pool for pool in work.pools}
     state.boots = dict(work.boots)
@@ -127,7 +130,7 @@ def _reopen_attempt(state: State, run: Run, found: OpenAttempt, now: Moment) -> 
     run.live[attempt.id] = attempt
     run.workers[record.worker_name] = None
     state.attempts[attempt.id] = attempt
-    state.take_place(run.job.pools)
+    take_place(state, run.job.pools)
 
 
 def announce(state: State, gained: LeadershipGained, now: Moment, draft: Draft) -> None:

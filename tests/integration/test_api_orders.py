@@ -1,9 +1,15 @@
 """Changing over the API: jobs are made, changed, paused, triggered; runs are cancelled; the table is read anew."""
 
-import pytest
-from support.api_server import call
-from support.small_scheduler import SmallScheduler
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
 
+import pytest
+from support.api_server import call, served
+from support.small_scheduler import NIGHT, SmallScheduler
+
+from schedulerd.adapters.ledger.base import LedgerReader
+from schedulerd.api.readers import POOL_SIZE
 from schedulerd.api.server import Server
 from schedulerd.protocol import messages as msg
 
@@ -82,6 +88,44 @@ def test_idempotency_key_starts_one_run(server: Server) -> None:
     ]
     assert len(set(runs)) == 1
     assert len(call(server, "GET", "/v1/runs?job=report").json["items"]) == 1
+
+
+def test_idempotency_key_is_known_after_a_restart(tmp_path: Path) -> None:
+    runs = []
+    for hour in range(2):
+        with SmallScheduler(tmp_path, start=NIGHT + timedelta(hours=hour)) as scheduler:
+            scheduler.table('[job.report]\ncommand = "x"\n')
+            with served(scheduler) as server:
+                for _ in range(2):
+                    answer = call(server, "POST", "/v1/jobs/report/trigger", {}, {"Idempotency-Key": "k1"})
+                    runs.append((answer.status, answer.json["outcome"], answer.json["run_id"]))
+                other = call(server, "POST", "/v1/jobs/report/trigger", {}, {"Idempotency-Key": f"k2{hour}"})
+                assert other.json["run_id"] != runs[0][2]
+    assert len(set(runs)) == 1
+
+
+def test_triggers_share_the_few_readers_of_the_ledger(
+    scheduler: SmallScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    real = scheduler.reader
+
+    def counted() -> LedgerReader:
+        opened.append(real())
+        return opened[-1]
+
+    monkeypatch.setattr(scheduler, "reader", counted)
+    with served(scheduler) as server:
+        for _ in range(5):
+            assert call(server, "POST", "/v1/jobs/report/trigger", {}).status == 201
+        assert not opened  # a key that nobody knows yet needs no look
+        with ThreadPoolExecutor(12) as threads:
+            keys = [{"Idempotency-Key": f"k{number}"} for number in range(60)]
+            answers = [
+                threads.submit(call, server, "POST", "/v1/jobs/report/trigger", {}, key) for key in keys
+            ]
+        assert {answer.result().status for answer in answers} == {201}
+        assert 1 <= len(opened) <= POOL_SIZE
 
 
 def test_refused_trigger_says_why(scheduler: SmallScheduler, server: Server) -> None:

@@ -2,23 +2,27 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import ctl
-from support.api_server import call, served
+from support.api_server import Answer, call, served
 from support.daemons import PROGRAMS, clean_environment
 from support.small_scheduler import SmallScheduler
 from support.waiting import wait_until
 
+from schedulerd.adapters.ledger.base import LedgerReader
 from schedulerd.api.routes import events as room
 from schedulerd.api.server import Server
+from schedulerd.errors import LedgerError
 from schedulerd.protocol import messages as msg
 
 TABLE = """
@@ -162,6 +166,81 @@ def test_followers_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) 
 
     assert wait_until(is_let_in, 30.0, every=0.2)
     followers.pop().close()
+
+
+def followed(server: Server) -> Answer:
+    """Status and detail of a caller that would follow, and goes at once when it may."""
+    with closing(Follower(server)) as follower:
+        body = b"" if follower.answer.status == 200 else follower.answer.read()
+        return Answer(follower.answer.status, follower.answer.headers, body)
+
+
+def test_followers_that_come_at_once_are_counted_one_by_one(
+    scheduler: SmallScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger answers none of them before all have asked: whoever is over the bound need not wait for it."""
+    bound, callers = 3, 12
+    monkeypatch.setattr(room, "FOLLOWERS", bound)
+    may_read = threading.Event()
+    real = scheduler.reader
+
+    def slow() -> LedgerReader:
+        assert may_read.wait(60)
+        return real()
+
+    monkeypatch.setattr(scheduler, "reader", slow)
+    with served(scheduler) as server, ThreadPoolExecutor(callers) as threads, ExitStack() as open_ones:
+        asked = [threads.submit(Follower, server) for _ in range(callers)]
+        assert wait_until(lambda: sum(one.done() for one in asked) >= callers - bound, 60.0)
+        may_read.set()
+        followers = [open_ones.enter_context(closing(one.result(60))) for one in asked]
+        statuses = sorted(follower.answer.status for follower in followers)
+        assert statuses == [200] * bound + [503] * (callers - bound)
+        assert followed(server).status == 503
+
+
+def test_a_follower_that_was_refused_or_failed_leaves_its_place(
+    scheduler: SmallScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "FOLLOWERS", 1)
+    real = scheduler.reader
+    faults = [LedgerError("I/O error")]
+
+    def faulty() -> LedgerReader:
+        if faults:
+            raise faults.pop()
+        return real()
+
+    monkeypatch.setattr(scheduler, "reader", faulty)
+    with served(scheduler) as server:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": "x"}
+        assert call(server, "GET", "/v1/events", headers=headers).status == 422
+        assert followed(server).status == 503  # the ledger failed
+        assert not faults
+        assert followed(server).status == 200
+
+
+def test_a_caller_that_goes_before_it_is_answered_leaves_its_place(
+    scheduler: SmallScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "FOLLOWERS", 1)
+    may_read, reads = threading.Event(), threading.Event()
+    real = scheduler.reader
+
+    def slow() -> LedgerReader:
+        reads.set()
+        assert may_read.wait(60)
+        return real()
+
+    monkeypatch.setattr(scheduler, "reader", slow)
+    with served(scheduler) as server:
+        host, _, port = server.address.rpartition(":")
+        with socket.create_connection((host, int(port)), 30) as caller:
+            caller.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+            assert reads.wait(60)
+        assert followed(server).status == 503
+        may_read.set()
+        assert wait_until(lambda: followed(server).status == 200, 60.0, every=0.1)
 
 
 def test_a_follower_does_not_hold_up_the_end_of_the_server(scheduler: SmallScheduler) -> None:

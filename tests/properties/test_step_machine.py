@@ -13,9 +13,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.leading import BEGIN, MONO, a_job, defined, found
 
 from schedulerd.adapters.ledger.sqlite import SqliteLedger
+from schedulerd.core import clock_doubt, firing, placement
 from schedulerd.core import effects as fx
 from schedulerd.core import requests as rq
-from schedulerd.core.events import AlarmRang, CommandGiven, Event, FrameArrived, LeadershipGained, SendFailed
+from schedulerd.core.events import (
+    AlarmRang,
+    ClockTrusted,
+    CommandGiven,
+    Event,
+    FrameArrived,
+    LeadershipGained,
+    SendFailed,
+)
 from schedulerd.core.placement import able_workers
 from schedulerd.core.state import State
 from schedulerd.core.step import step
@@ -101,8 +110,9 @@ class Leaders(RuleBasedStateMachine):
 
     # ---- what happens
 
-    @rule()
-    def take_over(self) -> None:
+    @rule(away=st.sampled_from([0, 45]))
+    def take_over(self, away: int = 0, doubts_clock: bool = False) -> None:
+        self.seconds += away
         epoch = self.ledger.lead("a", 0, BEGIN)
         self.state = rebuild(
             self.ledger.load(),
@@ -112,8 +122,21 @@ class Leaders(RuleBasedStateMachine):
             output="",
             timing=Timing(),
             now=self.now,
+            doubts_clock=doubts_clock,
         )
         self.step([LeadershipGained(), found(*WORKERS)])
+
+    @rule(seconds=st.sampled_from([0.2, 14.0]), is_answered=st.booleans())
+    def host_boots_and_its_clock_is_doubted(self, seconds: float, is_answered: bool) -> None:
+        self.take_over(45, doubts_clock=True)
+        self.seconds += seconds
+        self.step([AlarmRang()])
+        if is_answered:
+            self.clock_is_believed()
+
+    @rule()
+    def clock_is_believed(self) -> None:
+        self.step([ClockTrusted()])
 
     @rule(seconds=st.sampled_from([0.2, 1.0, 2.0, 5.0]), silent=st.sets(workers))
     def time_passes(self, seconds: float, silent: set[str]) -> None:
@@ -240,7 +263,9 @@ class Leaders(RuleBasedStateMachine):
         for name, entry in state.jobs.items():
             assert list(entry.open_runs) == [run.id for run in state.runs.values() if run.job.name == name]
             if entry.next_fire is not None:
-                assert (entry.next_fire.instant, name) in state.fires
+                assert (entry.next_fire.instant, name) in state.fires or name in state.doubted
+        assert state.doubted.keys() <= state.jobs.keys()
+        assert not state.doubted or state.doubts_since is not None
         assert all(name in state.held_turns or _blocked(state, name) for name in state.held)
 
     @invariant()
@@ -353,6 +378,45 @@ class Leaders(RuleBasedStateMachine):
         return self.said(worker, msg.Result([msg.Outcome(attempt, state, "exit", stdout=output)]))
 
 
+class LeadersInParts(Leaders):
+    """The same with steps that do next to nothing at once, so that everything is cut into parts."""
+
+    def __init__(self) -> None:
+        self.usual = {place: getattr(*place) for place in PARTS}
+        for (module, name), part in PARTS.items():
+            setattr(module, name, part)
+        super().__init__()
+
+    def teardown(self) -> None:
+        """Usual steps again."""
+        super().teardown()
+        for (module, name), part in self.usual.items():
+            setattr(module, name, part)
+
+    def step(self, events: list[Event]) -> list[fx.Effect]:
+        """Step until nothing is left to be done at once: it must come to an end."""
+        effects = super().step(events)
+        for _ in range(500):
+            alarm = effects[-1]
+            assert isinstance(alarm, fx.SetAlarm)
+            is_due = alarm.utc is not None and alarm.utc <= self.now.utc
+            if not (is_due or self.state.is_unfinished):
+                assert not (self.state.is_clock_believed and self.state.doubted)
+                return effects
+            effects = [*effects[:-1], *super().step([AlarmRang()])]
+        raise AssertionError("there is always more to be done at once")
+
+
+PARTS = {
+    (firing, "FIRES_A_STEP"): 2,
+    (firing, "WAITED_A_STEP"): 1,
+    (clock_doubt, "LOOKS_A_STEP"): 1,
+    (placement, "PLACES_A_STEP"): 2,
+    (placement, "PLACES_BEHIND"): 1,
+    (placement, "PARTS_A_STEP"): 1,
+}
+
+
 def _blocked(state: State, name: str) -> bool:
     """Another run of the job is under way; the next catch-up run is begun when it closes."""
     return any(run.job.name == name and not run.is_held for run in state.runs.values())
@@ -360,6 +424,8 @@ def _blocked(state: State, name: str) -> bool:
 
 TestLeaders = Leaders.TestCase
 TestLeaders.settings = settings(max_examples=40, stateful_step_count=40)
+TestLeadersInParts = LeadersInParts.TestCase
+TestLeadersInParts.settings = settings(max_examples=15, stateful_step_count=40)
 
 
 def test_a_send_that_failed_is_no_reason_to_forget() -> None:

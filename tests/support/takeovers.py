@@ -7,7 +7,7 @@ from support.leading import BEGIN, EPOCH, at, found, inventory, row
 
 from schedulerd.adapters.ledger.open import open_ledger
 from schedulerd.core import effects as fx
-from schedulerd.core.events import Event, LeadershipGained
+from schedulerd.core.events import Event, HostBooted, LeadershipGained
 from schedulerd.core.state import State
 from schedulerd.core.step import step
 from schedulerd.core.takeover import rebuild
@@ -22,7 +22,8 @@ class Leadership:
 
     def __init__(self, place: Path, *jobs: Job, workers: Sequence[str] = ("w1",), slots: int = 2) -> None:
         """Leads from BEGIN on, with these jobs and workers."""
-        self._ledger = open_ledger(f"sqlite://{place}/ledger.db")
+        self.url = f"sqlite://{place}/ledger.db"
+        self._ledger = open_ledger(self.url)
         self._ledger.lead("a", EPOCH - 1, BEGIN)
         self._workers, self._slots = workers, slots
         self.keep([fx.RecordJobs(tuple(row(job) for job in jobs))])
@@ -41,9 +42,18 @@ class Leadership:
         return effects
 
     def take_over(
-        self, now: str, running: Mapping[str, Sequence[str]] | None = None, nonce: str = "n1"
+        self,
+        now: str,
+        running: Mapping[str, Sequence[str]] | None = None,
+        nonce: str = "n1",
+        *,
+        doubts_clock: bool = False,
+        boot: str = "",
     ) -> list[fx.Effect]:
-        """Forget everything but the ledger, and lead again with the same workers, which hold what `running` says."""
+        """Forget everything but the ledger, and lead again with the same workers, which hold what `running` says.
+
+        `boot`: of the host that this leader is on; empty: it is not known yet.
+        """
         self.state = rebuild(
             self._ledger.load(),
             epoch=EPOCH,
@@ -52,8 +62,10 @@ class Leadership:
             output="",
             timing=Timing(),
             now=at(now),
+            doubts_clock=doubts_clock,
         )
-        effects = self.tell([LeadershipGained(), found(*self._workers)], now)
+        booted = [HostBooted(boot)] if boot else []
+        effects = self.tell([LeadershipGained(), *booted, found(*self._workers)], now)
         for worker in self._workers:
             held = (running or {}).get(worker, ())
             answer = inventory(

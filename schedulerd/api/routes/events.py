@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query
 from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from schedulerd.api.context import Context, Ctx, as_json
 from schedulerd.api.routes.jobs import Cursor, Limit
@@ -72,42 +73,56 @@ def _page(ctx: Context, query: EventQuery, cursor: str) -> Response:
 
 async def _stream(ctx: Context, request: Request, query: EventQuery) -> Response:
     state = request.app.state
-    if state.followers >= FOLLOWERS:
-        raise CommandError("unavailable", f"{FOLLOWERS} callers follow events already; end one of them")
     last = request.headers.get("last-event-id", "")
     if last:
         query = replace(query, after=_seq(last, "Last-Event-ID"))
-    elif query.after is None:
-        query = replace(query, after=await anyio.to_thread.run_sync(_newest, ctx))
-    return StreamingResponse(
-        _follow(ctx, state, replace(query, limit=_PAGE)), media_type=SSE, headers={"X-Accel-Buffering": "no"}
-    )
+    if state.followers >= FOLLOWERS:
+        raise CommandError("unavailable", f"{FOLLOWERS} callers follow events already; end one of them")
+    state.followers += 1  # at once: others ask while this one waits below
+    try:
+        if query.after is None:
+            query = replace(query, after=await anyio.to_thread.run_sync(_newest, ctx))
+    except BaseException:
+        state.followers -= 1
+        raise
+    return _Following(state, _follow(ctx, state, replace(query, limit=_PAGE)))
+
+
+class _Following(StreamingResponse):
+    """Has a place among the followers, and leaves it at its end, also when nothing of it was ever sent."""
+
+    def __init__(self, state: State, frames: AsyncIterator[bytes]) -> None:
+        super().__init__(frames, media_type=SSE, headers={"X-Accel-Buffering": "no"})
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the caller goes or the server stops."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._state.followers -= 1
 
 
 async def _follow(ctx: Context, state: State, query: EventQuery) -> AsyncIterator[bytes]:
     """What comes, until the caller goes or the server stops."""
-    state.followers += 1
-    try:
-        yield b": follow\n\n"  # headers and a first byte at once
-        silent = 0.0
-        while not state.closing.is_set():
-            try:
-                found = await anyio.to_thread.run_sync(_look, ctx, query)
-            except (CommandError, LedgerError):  # busy, or between two leaders: it is looked for again
-                found = []
-            if found:
-                query = replace(query, after=found[-1].seq)
-                silent = 0.0
-                yield b"".join(map(_frame, found))
-                if len(found) == query.limit:
-                    continue
-            await anyio.sleep(LOOK_EVERY)
-            silent += LOOK_EVERY
-            if silent >= KEEP_ALIVE:
-                silent = 0.0
-                yield b": still here\n\n"
-    finally:
-        state.followers -= 1
+    yield b": follow\n\n"  # headers and a first byte at once
+    silent = 0.0
+    while not state.closing.is_set():
+        try:
+            found = await anyio.to_thread.run_sync(_look, ctx, query)
+        except (CommandError, LedgerError):  # busy, or between two leaders: it is looked for again
+            found = []
+        if found:
+            query = replace(query, after=found[-1].seq)
+            silent = 0.0
+            yield b"".join(map(_frame, found))
+            if len(found) == query.limit:
+                continue
+        await anyio.sleep(LOOK_EVERY)
+        silent += LOOK_EVERY
+        if silent >= KEEP_ALIVE:
+            silent = 0.0
+            yield b": still here\n\n"
 
 
 def _look(ctx: Context, query: EventQuery) -> list[Event]:

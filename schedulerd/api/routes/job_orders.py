@@ -116,6 +116,9 @@ def trigger_job(
     key = uuid4().hex if idempotency_key is None else idempotency_key
     if not key or len(key) > _KEY_LENGTH:
         raise Refusal(400, f"Idempotency-Key: {len(key)} characters were found; expected 1 to {_KEY_LENGTH}")
+    known = _run_of(ctx, name, key) if idempotency_key is not None else None
+    if known is not None:
+        return as_json(TriggerAnswer(outcome="started", run_id=known, reason=rq.KEY_USED), 201)
     answer = ctx.ask(rq.TriggerJob(job=name, key=key, by=by, env=env))
     if answer.outcome == "refused":
         raise Refusal(
@@ -127,6 +130,12 @@ def trigger_job(
         )
     shown = TriggerAnswer(outcome=answer.outcome, run_id=answer.run, reason=answer.reason)
     return as_json(shown, 201 if answer.outcome == "started" else 202)
+
+
+def _run_of(context: Context, job: str, key: str) -> str | None:
+    """The run that this key made before, also under another leader: the loop knows only those of its own time."""
+    with context.readers.reader() as reader:
+        return reader.manual_run(job, key)
 
 
 def _current(context: Context, name: str) -> Definition | None:
