@@ -2,10 +2,10 @@
 
 Decided from the open runs, which are the ledger's, never from a flag: a run that has begun has its subtasks recorded,
 one that waits has none, and a takeover finds them as they were, oldest first. Catch-up and backfill runs whose turn
-has not come hold nobody up here; releasing.py gives them their turns.
+has not come hold nobody up here; firing.py gives them their turns.
 """
 
-from schedulerd.core import releasing, runs
+from schedulerd.core import runs
 from schedulerd.core.cancelling import REPLACED, cancel_run
 from schedulerd.core.draft import Draft
 from schedulerd.core.state import JobEntry, Run, State
@@ -56,10 +56,7 @@ def look_again(state: State, name: str) -> None:
 
 
 def begin_waiting(state: State, now: Moment, draft: Draft) -> None:
-    """Begin every run whose turn has come: a job's oldest, when nothing of the job is under way.
-
-    Or before it a catch-up or backfill run that was held for too long: the line of such a job may never end.
-    """
+    """Begin every run whose turn has come: a job's oldest, when nothing of the job is under way."""
     while state.turns:
         name = next(iter(state.turns))
         del state.turns[name]
@@ -72,19 +69,12 @@ def begin_waiting(state: State, now: Moment, draft: Draft) -> None:
         waiting = [run for run in open_runs if run.is_held and not run.awaits_release]
         if not waiting:
             del state.lines[name]
-            state.gave_way.pop(name, None)
             continue
         # a run keeps the rule it was fired under, but is not held up by those that may run beside others by now
         is_allowed = entry is not None and entry.job.overlap is Overlap.ALLOW
         under_way = (run for run in open_runs if not run.is_held)
         if any(not (is_allowed and run.job.overlap is Overlap.ALLOW) for run in under_way):
             continue
-        held = releasing.overdue(state, name, now) if name not in state.gave_way else None
-        if held is not None:  # every second turn, and the next one when it closes
-            state.gave_way[name] = None
-            releasing.begin(state, held, now, draft)
-            continue
-        state.gave_way.pop(name, None)
         waiting[0].is_held = False
         runs.expand(state, waiting[0], now, draft)
         state.turns[name] = None  # perhaps the next one too: this one may have closed at once, or bar nobody

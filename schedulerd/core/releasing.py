@@ -19,48 +19,26 @@ def release(state: State, now: Moment, draft: Draft) -> None:
         return
     for _ in range(len(state.held_turns)):
         name = state.held_turns.popleft()
-        run = _next(state, name)
-        if run is None or _is_busy(state, run):
+        queue = state.held.get(name)
+        while queue and queue[0].id not in state.runs:
+            queue.popleft()
+        if not queue:
+            state.held.pop(name, None)
+            continue
+        if _is_busy(state, queue[0]):
             continue  # back in turn when the other one closes
-        begin(state, run, now, draft)
+        run = queue.popleft()
+        run.is_held = False
+        entry = state.jobs.get(name)
+        if entry is not None:
+            entry.open_runs[run.id] = None
+        runs.expand(state, run, now, draft)
+        if not queue:
+            state.held.pop(name, None)
+        elif queue[0].cause is Cause.BACKFILL and name not in state.held_turns:
+            state.held_turns.append(name)  # another one may go beside it
         state.next_release = now.mono + RELEASE_EVERY
         return
-
-
-def overdue(state: State, name: str, now: Moment) -> Run | None:
-    """The job's next held run, if it has waited longer than a run may wait for a worker.
-
-    A job that always overlaps itself leaves no moment in which it could be released.
-    """
-    run = _next(state, name)
-    return run if run is not None and now.utc - run.created_at >= run.job.dispatch_timeout else None
-
-
-def begin(state: State, run: Run, now: Moment, draft: Draft) -> None:
-    """The first of the held runs of a job has its turn."""
-    name = run.job.name
-    queue = state.held[name]
-    queue.popleft()
-    run.is_held = False
-    entry = state.jobs.get(name)
-    if entry is not None:
-        entry.open_runs[run.id] = None
-    runs.expand(state, run, now, draft)
-    if not queue:
-        state.held.pop(name, None)
-    elif queue[0].cause is Cause.BACKFILL and name not in state.held_turns:
-        state.held_turns.append(name)  # another one may go beside it
-
-
-def _next(state: State, name: str) -> Run | None:
-    """The first of the held runs of a job that was not cancelled meanwhile."""
-    queue = state.held.get(name)
-    while queue and queue[0].id not in state.runs:
-        queue.popleft()
-    if not queue:
-        state.held.pop(name, None)
-        return None
-    return queue[0]
 
 
 def _is_busy(state: State, held: Run) -> bool:

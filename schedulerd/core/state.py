@@ -239,7 +239,6 @@ class State(Struct, eq=False):
     )  # by job: how many of its backfill runs may go at once; 1 unless it stands here
     lines: dict[str, None] = field(default_factory=dict)  # jobs with other runs that wait for their turn
     turns: dict[str, None] = field(default_factory=dict)  # those of them where one may begin now
-    gave_way: dict[str, None] = field(default_factory=dict)  # those where the newest to begin was a held one
     next_release: float = 0.0  # mono
     fires: list[tuple[datetime, str]] = field(
         default_factory=list

@@ -30,10 +30,8 @@ from support.takeovers import Leadership
 
 from schedulerd.core import effects as fx
 from schedulerd.core import requests as rq
-from schedulerd.core.backfill import Fill
 from schedulerd.core.events import AlarmRang, FrameArrived
 from schedulerd.core.state import State
-from schedulerd.core.trigger import FireTime
 from schedulerd.model.job import Cron, Every, Items, Job, Misfire, Overlap, PerWorker, Shards
 from schedulerd.protocol import messages as msg
 
@@ -177,79 +175,6 @@ def test_a_fire_time_on_time_goes_before_those_that_are_caught_up_with() -> None
     assert given(end(state, first_of(2), "02:05:05")) == [("w1", first_of(5))]
     assert given(end(state, first_of(5), "02:05:10")) == [("w1", first_of(3))]
     assert given(end(state, first_of(3), "02:05:20")) == [("w1", first_of(4))]
-
-
-def always_busy(overlap: Overlap, **changes: object) -> State:
-    """A job that is never without an open run, and that missed 02:03 and 02:04."""
-    period = Every(period=timedelta(minutes=1))
-    job = queued(trigger=period, misfire=Misfire.ALL, overlap=overlap, **changes)
-    state = leading(job, workers=["w1"])
-    at_minute(state, 1)
-    at_minute(state, 2)
-    told(state, [AlarmRang(), alive("02:04:30")], "02:04:30")
-    return state
-
-
-def under_way(state: State) -> str:
-    """The one attempt that runs."""
-    (attempt,) = state.attempts
-    return attempt
-
-
-def begun_in_turn(state: State, minutes: range, how: str = "succeeded") -> list[str]:
-    """What begins as the open run ends, just behind each of these minutes: there is always one that waits."""
-    begun = []
-    for minute in minutes:
-        at_minute(state, minute)
-        begun += [attempt for _, attempt in given(end(state, under_way(state), f"02:{minute:02}:10", how))]
-    return [attempt.partition("T02")[2][:2] for attempt in begun]
-
-
-def test_runs_that_were_missed_get_every_second_turn_of_a_queue_that_never_ends() -> None:
-    state = always_busy(Overlap.QUEUE)
-    # not before they have waited for dispatch_timeout, 5 minutes; then not two of them in a row
-    assert begun_in_turn(state, range(5, 15)) == ["02", "05", "06", "07", "08", "03", "09", "04", "10", "12"]
-    assert not any(run.awaits_release for run in state.runs.values())
-    assert not state.held
-
-
-def test_a_run_that_was_missed_gets_its_turn_though_each_new_run_replaces_the_one_before() -> None:
-    state = always_busy(Overlap.REPLACE)
-    assert begun_in_turn(state, range(5, 13), "cancelled") == ["05", "06", "07", "08", "09", "03", "11", "04"]
-
-
-def test_a_backfill_gets_its_turn_too() -> None:
-    state = leading(queued(), workers=["w1"])
-    at_minute(state, 1)
-    fill = Fill(FireTime(instant("01:30:00")), None)
-    order = rq.BackfillJob(
-        job="backup", by="ann", version=state.jobs["backup"].definition.version, fills=(fill,), splits=()
-    )
-    told(state, [asked(order), alive("02:01:30")], "02:01:30")
-    begun = []
-    for minute in range(2, 9):
-        at_minute(state, minute)
-        begun += [attempt for _, attempt in given(end(state, under_way(state), f"02:{minute:02}:50"))]
-    assert [attempt.partition("@")[2][9:13] for attempt in begun][:6] == [
-        "0202",
-        "0203",
-        "0204",
-        "0205",
-        "0130",
-        "0206",
-    ]
-
-
-def test_after_a_takeover_what_was_held_for_too_long_still_gets_its_turn(tmp_path: Path) -> None:
-    period = Every(period=timedelta(minutes=1))
-    with closing(Leadership(tmp_path, queued(trigger=period, misfire=Misfire.ALL))) as leader:
-        leader.tell([AlarmRang()], "02:01:00")
-        leader.tell([AlarmRang(), alive("02:01:59")], "02:01:59")
-        leader.tell([AlarmRang(), alive("02:02:30")], "02:02:30")  # 02:02 was missed
-        leader.tell([AlarmRang(), alive("02:03:00")], "02:03:00")
-        leader.take_over("02:08:00", {"w1": [first_of(1)]})
-        effects = leader.tell([alive("02:08:10"), ended("w1", first_of(1))], "02:08:10")
-        assert given(effects) == [("w1", first_of(2))]
 
 
 def test_a_takeover_finds_the_queue_as_it_was(tmp_path: Path) -> None:
