@@ -48,7 +48,7 @@ class ServiceDoor:
         """See api/door.py."""
         if not self._loop.is_alive:
             raise CommandError("unavailable", "schedulerd is stopping")
-        if not self._loop.is_leading and self._election.kind != "file":
+        if not self._standing.leads() and self._election.kind != "file":
             raise CommandError("unavailable", who_leads(self._election))
         if isinstance(request, rq.PutJob):
             trigger = request.definition.job.trigger
@@ -63,7 +63,7 @@ class ServiceDoor:
         lease = self._election.lease
         has_term = self._election.kind != "file" and lease is not None and self._loop.is_leading
         return DoorStatus(
-            is_leading=self._loop.is_leading,
+            is_leading=self._standing.leads(),
             epoch=self._standing.epoch(),
             ready=self._standing.is_ready(),
             reasons=tuple(self._standing.reasons()),

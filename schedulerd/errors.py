@@ -21,6 +21,10 @@ class LedgerError(SchedulerdError):
     """The ledger could not be read or written; the loop resigns and rebuilds its State from the ledger."""
 
 
+class NoLedgerYet(LedgerError):
+    """There is nothing to read: nobody has led by this ledger so far."""
+
+
 class LedgerContentError(LedgerError):
     """The ledger refused a batch for what is in it (not I/O); the loop finds the culprit event by event."""
 

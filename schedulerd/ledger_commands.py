@@ -10,7 +10,7 @@ import click
 
 from schedulerd.adapters.election_file import FileLock
 from schedulerd.adapters.ledger import copying, invariants, whole
-from schedulerd.adapters.ledger.open import is_postgres, require_nobody_leads, sqlite_path
+from schedulerd.adapters.ledger.open import alone, is_postgres, look_at, sqlite_path
 from schedulerd.errors import LedgerError, SchedulerdError
 from schedulerd.hostkit.settings import load_schedulerd
 
@@ -77,7 +77,7 @@ def check(context: click.Context, url: str | None) -> None:
 def _configured(context: click.Context) -> str:
     """URL of the ledger that the settings name."""
     parent = context.find_root()
-    return load_schedulerd(parent.params["config"], os.environ).ledger.url
+    return load_schedulerd(parent.params["config"], os.environ, look_at).ledger.url
 
 
 @contextmanager
@@ -94,11 +94,12 @@ def _told() -> Iterator[None]:
 def _unused(url: str) -> Iterator[None]:
     """A ledger that no scheduler leads by; a file's lock is ours until the end. Raises LedgerError, SettingsError."""
     if is_postgres(url):
-        require_nobody_leads(url)
-        yield
+        with alone(url):
+            yield
         return
     path = sqlite_path(url)
     lock = FileLock(path.parent, f"{path.name}.lock")
+    is_new = not path.with_name(f"{path.name}.lock").exists()
     if not path.parent.is_dir():
         raise LedgerError(f"{path}: there is no directory {path.parent}; create it, nothing was copied")
     if not lock.acquire():
@@ -106,4 +107,4 @@ def _unused(url: str) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.close()
+        lock.close(remove=is_new)

@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from schedulerd.adapters.ledger.open import look_at
 from schedulerd.dev import dev
 from schedulerd.errors import CommandError, SchedulerdError, SettingsError
 from schedulerd.hostkit import failpoint, memory, notify
@@ -44,7 +45,7 @@ def main(context: click.Context, config: Path) -> None:
         return
     try:
         failpoint.arm(os.environ)
-        settings = load_schedulerd(config, os.environ)
+        settings = load_schedulerd(config, os.environ, look_at)
         start_logging(settings.log_level)
         _serve(config, Service(settings))
     except SchedulerdError as error:
@@ -95,7 +96,7 @@ def _serve(config: Path, service: Service) -> None:
 def _reload(config: Path, service: Service) -> None:
     notify.reloading()
     try:
-        settings = load_schedulerd(config, os.environ)
+        settings = load_schedulerd(config, os.environ, look_at)
         for key in _needing_restart(service.settings, settings):
             log.warning("[%s] has changed in %s; it needs a restart", key, config)
         service.adopt(settings)

@@ -21,6 +21,7 @@ from schedulerd.core.events import FoundWorker, WorkersSeen
 from schedulerd.daemon.chronicle import chronicle
 from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
+from schedulerd.daemon.kinship import Kinship
 from schedulerd.daemon.loop import Loop
 from schedulerd.daemon.perform import Watch
 from schedulerd.daemon.standing import Standing
@@ -47,7 +48,7 @@ class Service:
         self._election = self._election_of(settings, card)
         trust = ClockTrust(settings.clock_wait)
         self._loop = Loop(
-            open_ledger=lambda: open_ledger(settings.ledger.url),
+            open_ledger=lambda: open_ledger(settings.ledger.url, settings.ledger.answer),
             election=self._election,
             inbox=self._inbox,
             card=card,
@@ -61,6 +62,7 @@ class Service:
             on_fenced=self._metrics.fenced.inc,
             on_connection=self._metrics.connection,
             on_lost=self._metrics.leadership_lost,
+            on_followed=self._metrics.leadership_followed,
             on_gained=self._gained,
         )
         self._files = JobFiles(
@@ -72,7 +74,10 @@ class Service:
             open_reader=lambda: open_reader(settings.ledger.url),
             has_boots=settings.ledger.path is not None,  # the ledger, and so the leader, stays on one host
         )
-        self._standing = Standing(self._loop, self._election, trust, self._files)
+        self._standing = Standing(
+            self._loop, self._election, trust, self._files, stuck=settings.election.terms.stuck
+        )
+        self._kinship = Kinship(self._election, lambda: open_reader(settings.ledger.url))
         self.door = ServiceDoor(
             inbox=self._inbox,
             id=card.id,
@@ -116,6 +121,7 @@ class Service:
         try:
             self._election.start(self._inbox.wake)
             self._loop.start()
+            self._kinship.start()
             self._loop.alarm.every(UPKEEP_EVERY, self._upkeep, "upkeep")
             if self._election.kind == "file":
                 self._files.read_first()
@@ -151,6 +157,7 @@ class Service:
 
     def stop(self) -> None:
         """End in order: first what another scheduler waits for, so that it leads at once, then the rest."""
+        self._kinship.stop()
         self._loop.stop()
         self._election.stop()
         self._discovery.stop()
@@ -170,6 +177,7 @@ class Service:
             settings.election.terms,
             settings.state_dir,
             on_error=self._metrics.discovery_errors.inc,
+            stuck=lambda: self._standing.stuck(),
         )
 
     # ---- facts for the loop ------------------------------------------------------------------------------------

@@ -190,6 +190,7 @@ def counted_of(counters: dict[str, int]) -> Counted:
         results_resent=one("results_resent", 0),
         fenced=one("fenced", 0),
         helper_deaths=one("helper_deaths", 0),
+        rival_hellos=one("hellos_of_a_rival", 0),
     )
 
 

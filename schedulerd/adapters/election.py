@@ -67,6 +67,10 @@ class Election(Protocol):
     def leader(self) -> LeaderCard | None:
         """Who leads, as it was heard last; ourselves while our lease holds."""
 
+    @property
+    def before(self) -> LeaderCard | None:
+        """Who had the lead when we were elected last, as it left its card; None: nobody, or not known."""
+
     def start(self, on_change: Callable[[], None]) -> None:
         """Take part from now on; `on_change` is called from other threads when lease or leader have changed.
 
@@ -75,6 +79,9 @@ class Election(Protocol):
 
     def announce(self, card: LeaderCard) -> None:
         """Tell the others what they should know of us; when we lead, at once."""
+
+    def refuse(self, own: str, theirs: LeaderCard) -> None:
+        """Our ledger, which has the id `own`, is not that of who leads or led: take no part, and say so in `fault`."""
 
     def give_up(self, why: str, aside: float) -> bool:
         """End our lease and let another lead: for `aside` seconds we do not stand. False: there can be no other."""

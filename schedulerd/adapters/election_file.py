@@ -27,6 +27,34 @@ class FileLock:
         """
         if self._file is not None:
             return True
+        while (opened := self._locked()) is not None:
+            if self._is_there(opened):
+                os.ftruncate(opened, 0)
+                os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)
+                self._file = opened
+                return True
+            os.close(opened)  # whoever had it removed it meanwhile: it guards nothing any more
+        return False
+
+    def holder(self) -> str:
+        """Who holds the lock, in a sentence; for when `acquire` said False."""
+        try:
+            text = self._path.read_text(encoding="ascii", errors="replace").strip()
+        except OSError:
+            text = ""
+        who = f"process {text}" if text.isdigit() else "another process"
+        return f"{self._path}: {who} holds the lock; only one schedulerd can use what it guards"
+
+    def close(self, *, remove: bool = False) -> None:
+        """Give the lock up; `remove`: and its file, of which nobody is to find a trace."""
+        if self._file is not None:
+            if remove:
+                self._path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = None
+
+    def _locked(self) -> int | None:
+        """The file, locked; None when somebody else has the lock."""
         try:
             # not inherited by children: one that outlived us would go on holding the lock
             opened = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -39,29 +67,18 @@ class FileLock:
             fcntl.flock(opened, (fcntl.LOCK_SH if self._is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(opened)
-            return False
+            return None
         except OSError as error:
             os.close(opened)
             raise SettingsError(f"{self._path}: this file system gives no locks: {error.strerror}") from error
-        os.ftruncate(opened, 0)
-        os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)
-        self._file = opened
-        return True
+        return opened
 
-    def holder(self) -> str:
-        """Who holds the lock, in a sentence; for when `acquire` said False."""
+    def _is_there(self, opened: int) -> bool:
+        """Whether the path still names the file that was locked."""
         try:
-            text = self._path.read_text(encoding="ascii", errors="replace").strip()
-        except OSError:
-            text = ""
-        who = f"process {text}" if text.isdigit() else "another process"
-        return f"{self._path}: {who} holds the lock; only one schedulerd can use what it guards"
-
-    def close(self) -> None:
-        """Give the lock up."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+            return os.path.samestat(os.fstat(opened), os.stat(self._path))
+        except FileNotFoundError:
+            return False
 
 
 class FileElection:
@@ -91,6 +108,11 @@ class FileElection:
         """Ourselves; others do not even start."""
         return self._card if self._lease is not None and self._lease.holds() else None
 
+    @property
+    def before(self) -> LeaderCard | None:
+        """The ledger alone knows."""
+        return None
+
     def start(self, on_change: Callable[[], None]) -> None:
         """Lead. Raises SettingsError when another process has one of the locks."""
         for lock in self._locks:
@@ -103,6 +125,9 @@ class FileElection:
     def announce(self, card: LeaderCard) -> None:
         """Nobody but our own API reads it."""
         self._card = card
+
+    def refuse(self, own: str, theirs: LeaderCard) -> None:
+        """There is nobody else of whom we know."""
 
     def give_up(self, why: str, aside: float) -> bool:
         """There is nobody else: the lease stays."""

@@ -21,6 +21,10 @@ _OF_WORKERS = {  # field of a worker's counts -> (name, text); the label is the 
     "refused_orders": ("worker_refused_orders", "Orders that the worker did not take."),
     "results_resent": ("worker_results_resent", "Results that the worker sent again."),
     "fenced": ("worker_fenced", "Attempts that the worker ended because it heard no leader."),
+    "rival_hellos": (
+        "worker_rival_hellos",
+        "Hellos of a second leader of its epoch, which the worker ignored.",
+    ),
     "helper_deaths": ("worker_helper_deaths", "Ends of the worker's process that starts children."),
 }
 _SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -114,6 +118,9 @@ class Metrics:
         self.events = self._counter("events", "Events that were recorded.", "type")
         self.fenced = self._counter(
             "fenced", "Leaderships and attempts that were ended because somebody else may act."
+        )
+        self.followed = self._counter(
+            "leaderships_followed", "Leaderships after which this daemon led, by how they ended.", "how"
         )
         self.leaderships_lost = self._counter("leaderships_lost", "Leaderships that ended.", "reason")
         self.discovery_errors = self._counter("consul_errors", "Calls of Consul that failed.")
@@ -225,6 +232,10 @@ class Metrics:
     def leadership_lost(self, reason: str) -> None:
         """This daemon leads no more; the reason in a word."""
         self.leaderships_lost.labels(reason).inc()
+
+    def leadership_followed(self, how: str) -> None:
+        """This daemon leads after another leadership; how that ended, in a word."""
+        self.followed.labels(how).inc()
 
     # ---- what is looked up when somebody reads the metrics --------------------------------------------------
 

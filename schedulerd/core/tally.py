@@ -28,6 +28,13 @@ GROWTH = {
     ),
     "stale_frames": ("stale_frame", "a frame of an older epoch, refused"),
     "results_resent": ("result_resent", "a result sent again: nobody had acknowledged it"),
+    "rival_hellos": (
+        "rival_leader",
+        (
+            "another schedulerd leads in this epoch too, with a ledger of its own, and the worker ignored it; one of "
+            "the two has to be stopped, or to be given another cluster"
+        ),
+    ),
     "helper_deaths": ("helper_died", "its helper process ended; what that had in hand is lost"),
 }
 _MEANING = {

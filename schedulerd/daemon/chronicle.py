@@ -15,6 +15,7 @@ WARNINGS = frozenset(
         "late_result",
         "no_worker",
         "rejected",
+        "rival_leader",
         "split_failed",
         "stale_frame",
         "unknown_result",

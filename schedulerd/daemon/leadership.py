@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from schedulerd.adapters.alarm import Alarm
 from schedulerd.adapters.collector import Collector
-from schedulerd.adapters.election import Lease
+from schedulerd.adapters.election import LeaderCard, Lease
 from schedulerd.adapters.ledger.base import Ledger
 from schedulerd.adapters.outbox import Outbox
 from schedulerd.core.effects import Effect, RecordEvent, StepDown
@@ -32,11 +32,12 @@ from schedulerd.core.takeover import rebuild
 from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.daemon.perform import LeaseOver, Performer, Watch
-from schedulerd.daemon.pulse import Pulse
+from schedulerd.daemon.pulse import TAKEOVER, Pulse
 from schedulerd.daemon.succession import Succession
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError
 from schedulerd.hostkit import clock
 from schedulerd.model.moment import Moment
+from schedulerd.model.run import Former
 from schedulerd.protocol.messages import Result
 from schedulerd.protocol.timing import Timing
 
@@ -56,6 +57,15 @@ class CoreFault(Exception):
 
 class SteppedDown(Exception):
     """Somebody asked this leader to let another lead."""
+
+
+class ForeignLedger(Exception):
+    """This scheduler was elected, and its ledger is another than that of who led before."""
+
+    def __init__(self, own: str, before: LeaderCard) -> None:
+        super().__init__(own)
+        self.own = own  # the ledger's id; empty: nobody has led by it yet
+        self.before = before
 
 
 @dataclass(kw_only=True)
@@ -104,9 +114,10 @@ class Leadership:
         """
         means, pulse, collector = self._means, self._means.pulse, self._means.collector
         ledger, outbox, lease = self._ledger, self._outbox, self._lease
+        self._require_own_ledger()
         now = _now()
         epoch = ledger.lead(means.leader, seen, now.utc)
-        state, has_table = self._rebuild(epoch, now)
+        state, has_table, former = self._rebuild(epoch, now)
         performer = Performer(
             ledger=ledger,
             outbox=outbox,
@@ -120,7 +131,7 @@ class Leadership:
         )
         pulse.epoch = epoch
         log.info("leading  epoch=%d jobs=%d open_runs=%d", epoch, len(state.jobs), len(state.runs))
-        news: list[Effect] = [*means.succession.begin(epoch, now.utc)]
+        news: list[Effect] = [*means.succession.begin(epoch, now.utc, former, ledger.identity())]
         means.alarm.rang()
         events = self._beginning(is_new=True)
         singly_until = 0.0  # mono: while a culprit is looked for, every event is a batch of its own
@@ -148,7 +159,7 @@ class Leadership:
                     if not batch or isinstance(batch[0], (AlarmRang, *OF_BEGINNING)):
                         means.stopping.wait(PAUSE)
                 singly_until = now.mono + SUSPICION
-                state, _ = self._rebuild(epoch, _now())
+                state, *_ = self._rebuild(epoch, _now())
                 events = [event for event in events if not isinstance(event, OF_BEGINNING)]
                 events = [*self._beginning(), *events]
                 continue
@@ -158,7 +169,7 @@ class Leadership:
                 pulse.is_leading, pulse.trouble = True, ""
                 means.on_gained(has_table)
             means.begun.set()
-            pulse.progress = clock.boot_seconds()
+            pulse.finished()
             pulse.lag = pulse.progress - now.mono
             if events:
                 continue
@@ -233,8 +244,17 @@ class Leadership:
             events.append(FramesWaiting())
         return events
 
-    def _rebuild(self, epoch: int, now: Moment) -> tuple[State, bool]:
-        """The State as the ledger tells it, and whether a job table was ever accepted."""
+    def _require_own_ledger(self) -> None:
+        """The cluster's record is one ledger: whoever led before kept this one. Raises ForeignLedger."""
+        before = self._means.succession.before
+        if before is not None and before.id != self._means.leader and before.ledger_id:
+            own = self._ledger.identity()
+            if own != before.ledger_id:
+                raise ForeignLedger(own, before)
+
+    def _rebuild(self, epoch: int, now: Moment) -> tuple[State, bool, Former | None]:
+        """The State as the ledger tells it, whether a job table was ever accepted, and who led before."""
+        self._means.pulse.allowance = TAKEOVER
         work = self._ledger.load()
         state = rebuild(
             work,
@@ -246,7 +266,7 @@ class Leadership:
             now=now,
             doubts_clock=not self._means.trust.is_given,
         )
-        return state, bool(work.jobs) or work.has_table
+        return state, bool(work.jobs) or work.has_table, work.former
 
 
 def _stepped(state: State, events: Sequence[Event], now: Moment) -> list[Effect]:

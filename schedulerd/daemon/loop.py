@@ -16,12 +16,12 @@ from schedulerd.adapters.outbox import Outbox
 from schedulerd.core.events import AlarmRang, CommandGiven, WorkersSeen
 from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
-from schedulerd.daemon.leadership import EVENTS, PATIENCE_MS, Leadership, Means, SteppedDown
+from schedulerd.daemon.leadership import EVENTS, PATIENCE_MS, ForeignLedger, Leadership, Means, SteppedDown
 from schedulerd.daemon.perform import LeaseOver, Watch
-from schedulerd.daemon.pulse import Pulse
+from schedulerd.daemon.pulse import TAKEOVER, Pulse
+from schedulerd.daemon.rivals import Rivals
 from schedulerd.daemon.succession import Succession
 from schedulerd.errors import CommandError, LedgerError, StaleEpoch
-from schedulerd.hostkit import clock
 from schedulerd.protocol.timing import Timing
 
 RETRY = 1.0  # seconds between two tries to lead after the ledger failed or had a newer leader
@@ -50,16 +50,19 @@ class Loop(Pulse):
         on_fenced: Callable[[], None] = lambda: None,
         on_connection: Callable[[str, str], None] = lambda socket, event: None,
         on_lost: Callable[[str], None] = lambda reason: None,
+        on_followed: Callable[[str], None] = lambda how: None,
         on_gained: Callable[[bool], None] = lambda has_table: None,
     ) -> None:
         """`card`: who this scheduler is.
 
-        `on_lost` gets the reason of each leadership's end, `on_gained` at each begin whether the ledger has a table.
+        `on_lost` gets the reason of each leadership's end, `on_gained` at each begin whether the ledger has a table,
+        and `on_followed` how the leadership before it ended.
         """
         super().__init__()
         self.inbox = inbox
         self.endpoint = ""  # where results come in, with the real port
         self.alarm = Alarm(self._ring)
+        self.rivals = Rivals()
         self._open_ledger = open_ledger
         self._leader = card.id
         self._nonce = uuid.uuid4().hex[:16]
@@ -74,7 +77,7 @@ class Loop(Pulse):
         self._on_connection = on_connection
         self._on_gained = on_gained
         self._election = election
-        self._succession = Succession(election, card, on_lost)
+        self._succession = Succession(election, card, on_lost, on_followed)
         self._stopping = threading.Event()
         self._begun = threading.Event()
         self._failure: BaseException | None = None
@@ -158,20 +161,27 @@ class Loop(Pulse):
             if lease is None or not lease.holds():
                 self._stand_by(means)
                 continue
+            self.finished()
+            self.allowance = TAKEOVER
             outbox = Outbox(means.collector.context, means.collector.monitors)
             ledger: Ledger | None = None
             why_aside, retry = "", 0.0
             try:
                 ledger = self._open_ledger()
                 seen = Leadership(means, ledger, outbox, lease).lead(seen)
+                self._deposed()
             except SteppedDown as error:
                 why_aside = str(error)
+            except ForeignLedger as error:
+                self._begun.set()
+                self._election.refuse(error.own, error.before)
             except LeaseOver as error:
                 means.resign("lease", str(error))
                 self._on_fenced()
             except StaleEpoch as error:
                 means.resign("newer_epoch", str(error))
                 self._on_fenced()
+                self._deposed()
                 why_aside, retry = "a newer leader has written to the ledger", RETRY
             except LedgerError as error:
                 if not self._begun.is_set():
@@ -181,16 +191,22 @@ class Loop(Pulse):
                 self._on_fenced()
                 why_aside, retry = "the ledger failed", RETRY
             finally:
+                self.finished()
                 outbox.close()
                 if ledger is not None:
                     _close(ledger)
             if why_aside and not self._election.give_up(why_aside, ASIDE):
                 self._stopping.wait(retry)  # there is nobody else who could lead
 
+    def _deposed(self) -> None:
+        """A newer epoch ended us. Where the election can have one leader only, that is another scheduler's."""
+        if self._election.kind == "file" and not self._stopping.is_set():
+            self.rivals.deposed()
+            self._succession.warn(self.rivals.words())
+
     def _stand_by(self, means: Means) -> None:
         """Wait for news, and let nothing pile up that is a leader's business."""
         self._begun.set()
-        self._succession.notice()
         if self._election.leader is not None:
             self.trouble = ""
         self.alarm.rang()
@@ -204,7 +220,7 @@ class Loop(Pulse):
         means.collector.take(EVENTS)  # their senders keep them until a leader acknowledges
         self._trust.look()
         self.asked_down = ""
-        self.progress = clock.boot_seconds()
+        self.finished()
         self.lag = 0.0
 
 

@@ -1,6 +1,7 @@
 """What is told of leaderships that begin and end: to the ledger as events, to the others by the election.
 
-The end of one that lost its lease cannot be recorded by itself: it is told at its next begin. Decides nothing.
+The end of one that lost its lease cannot be recorded by itself: whoever leads next records whom it follows, and how
+that one ended, as far as the ledger and the election tell. Decides nothing.
 """
 
 import logging
@@ -12,9 +13,16 @@ from msgspec import structs
 from schedulerd.adapters.election import Election, LeaderCard
 from schedulerd.core.effects import RecordEvent
 from schedulerd.hostkit import clock
+from schedulerd.model.run import Former
 from schedulerd.protocol.ids import rfc3339
 
 OF_OWN_WILL = ("stepped_down", "stopping")
+HANDED_OVER, LOST, EXPIRED, RESTARTED = (
+    "handed_over",
+    "lost",
+    "expired",
+    "restarted",
+)  # how the former one ended
 
 log = logging.getLogger(__name__)
 
@@ -22,42 +30,92 @@ log = logging.getLogger(__name__)
 class Succession:
     """Used by the loop's thread."""
 
-    def __init__(self, election: Election, card: LeaderCard, on_lost: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        election: Election,
+        card: LeaderCard,
+        on_lost: Callable[[str], None],
+        on_followed: Callable[[str], None] = lambda how: None,
+    ) -> None:
+        """`on_followed` gets, when it is recorded, in a word how the leadership before ours ended."""
         self._election = election
         self._card = card
         self._on_lost = on_lost
+        self._on_followed = on_followed
         self._end: RecordEvent | None = None  # of our newest leadership, until it is recorded
-        self._before: LeaderCard | None = None  # whom we saw lead before us
+        self._warning = ""  # what is to be recorded at the next begin
+        self._warned = ""  # as it was said last
+        self._how = ""  # how the one before ours ended, until that is recorded
 
-    def notice(self) -> None:
-        """Remember who leads, for the day on which we follow."""
-        leader = self._election.leader
-        if leader is not None and leader.epoch:  # without one it was elected and has not begun to lead
-            self._before = leader
+    @property
+    def before(self) -> LeaderCard | None:
+        """Who had led when we were elected, as the election tells."""
+        return self._election.before
 
-    def begin(self, epoch: int, now: datetime) -> list[RecordEvent]:
+    def begin(self, epoch: int, now: datetime, former: Former | None, ledger_id: str) -> list[RecordEvent]:
         """We lead: tell the others, and what is to be recorded; call `recorded` when it is."""
-        self._card = structs.replace(self._card, epoch=epoch, since=rfc3339(now))
+        after = ""
+        if former is not None:
+            self._how, how = self._end_of(former)
+            after = f", after {self._name_of(former)} in epoch {former.epoch}: {how}"
+        self._card = structs.replace(
+            self._card, epoch=epoch, since=rfc3339(now), ledger_id=ledger_id, ended=""
+        )
         self._election.announce(self._card)
-        after = f", after {self._before.words()} in epoch {self._before.epoch}" if self._before else ""
         gained = RecordEvent(
             type="leader_gained", time=now, detail=f"{self._card.name} leads in epoch {epoch}{after}"
         )
-        return [*self.farewell(), gained]
+        told = [RecordEvent(type="rival_leader", time=now, detail=self._warning)] if self._warning else []
+        return [*self.farewell(), gained, *told]
 
     def end(self, reason: str, why: str, epoch: int) -> None:
         """Our leadership ended: `reason` in a word, `why` in a sentence."""
-        self._before = None
         self._on_lost(reason)
         level = logging.INFO if reason in OF_OWN_WILL else logging.WARNING
         log.log(level, "leading no more  epoch=%d reason=%s detail=%s", epoch, reason, why)
         detail = f"{self._card.name} led in epoch {epoch} until now: {reason}: {why}"
         self._end = RecordEvent(type="leader_lost", time=clock.utc_now(), detail=detail)
+        self._card = structs.replace(self._card, ended=f"{reason}: {why}")
+        self._election.announce(self._card)  # whoever is elected next finds it in the key
 
     def farewell(self) -> list[RecordEvent]:
         """The end of our newest leadership, until it is recorded."""
         return [] if self._end is None else [self._end]
 
+    def warn(self, words: str) -> None:
+        """To be recorded at our next begin, if it is more than nothing and was not said before."""
+        self._warning = "" if words[:40] == self._warned[:40] else words
+        self._warned = words
+
     def recorded(self) -> None:
         """What was to be recorded is in the ledger."""
         self._end = None
+        self._warning = ""
+        if self._how:
+            self._on_followed(self._how)
+            self._how = ""
+
+    def _end_of(self, former: Former) -> tuple[str, str]:
+        """How the leadership before ours ended, in a word and in words."""
+        card = self._card_of(former)
+        said = former.farewell or (card.ended if card is not None else "")
+        if not said and former.leader == self._card.id and former.epoch == self._card.epoch:
+            said = self._card.ended  # our own, of which the ledger has nothing yet
+        if said.partition(":")[0] in OF_OWN_WILL:
+            return HANDED_OVER, f"handed over ({said})"
+        if said:
+            return LOST, f"it gave the lead up ({said})"
+        if former.leader == self._card.id:
+            return RESTARTED, "it ended without a word, and is this scheduler itself"
+        if card is not None:
+            return EXPIRED, "its lease ran out without a word of it"
+        return LOST, "it ended without a word"
+
+    def _card_of(self, former: Former) -> LeaderCard | None:
+        """What the election knows of that leadership."""
+        card = self._election.before
+        return card if card is not None and (card.id, card.epoch) == (former.leader, former.epoch) else None
+
+    def _name_of(self, former: Former) -> str:
+        card = self._card_of(former)
+        return card.words() if card is not None else former.name

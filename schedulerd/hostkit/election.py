@@ -13,6 +13,7 @@ _ORDER = (
     ("renew", "lease", "a lease that is not renewed in time would end every leadership"),
     ("lease", "ttl", "a leader has to stop before Consul may give its lock to another"),
 )
+_LEAST_STUCK = 3.0  # seconds; a round in which nothing comes takes two
 
 
 class ElectionSettings(Struct, frozen=True, kw_only=True):
@@ -45,6 +46,12 @@ def read_election(source: Source, ledger_url: str) -> ElectionSettings:
                 f"{smaller}_seconds ({values[smaller]:g}) has to be below {larger}_seconds "
                 f"({values[larger]:g}): {why}",
             )
+    if values["stuck"] < _LEAST_STUCK:
+        source.fault(
+            "election",
+            "stuck_seconds",
+            f"{values['stuck']:g} is less than {_LEAST_STUCK:g}: a round in which nothing comes takes 2 s",
+        )
     return ElectionSettings(kind=kind, terms=ElectionTerms(**values))
 
 

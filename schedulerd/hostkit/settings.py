@@ -11,13 +11,13 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from msgspec import Struct
 
 from schedulerd.errors import SettingsError
 from schedulerd.hostkit import endpoints
 from schedulerd.hostkit.election import ElectionSettings, check_takeover, read_election
+from schedulerd.hostkit.ledger import LedgerSettings, LookAt, read_ledger
 from schedulerd.hostkit.settings_source import Source
 from schedulerd.hostkit.timing import read_timing
 from schedulerd.protocol import consul_names
@@ -26,8 +26,6 @@ from schedulerd.protocol.timing import Timing
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}(=[^\s,=]{0,190})?")
 MAX_SLOTS = 10_000
-_USER = re.compile(r"//[^/]*@")  # who and a password, in a URL that is wrong
-POSTGRES = ("postgresql://", "postgres://")
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True):
@@ -44,17 +42,6 @@ class ResultsSettings(Struct, frozen=True, kw_only=True):
     listen: str  # tcp://HOST:PORT; port * = a free one
     output: str  # the same, for output chunks
     advertise: str  # HOST:PORT that workers connect to; empty = the host and port that were bound
-
-
-class LedgerSettings(Struct, frozen=True, kw_only=True):
-    """[ledger]: where the record is kept."""
-
-    url: str  # of PostgreSQL with the parameter password_file, if there is one
-    path: Path | None  # of the SQLite file that the URL names; None = PostgreSQL
-
-    def __repr__(self) -> str:
-        """Without the URL, which may hold a password."""
-        return f"LedgerSettings(path={self.path!r})"
 
 
 class ConsulSettings(Struct, frozen=True, kw_only=True):
@@ -118,9 +105,15 @@ class WorkerdSettings(Struct, frozen=True, kw_only=True):
     timing: Timing
 
 
-def load_schedulerd(path: Path | None, environ: Mapping[str, str]) -> SchedulerdSettings:
-    """schedulerd's settings from a file (if any) and the environment; SettingsError holds every fault."""
+def load_schedulerd(
+    path: Path | None, environ: Mapping[str, str], look_at: LookAt | None = None
+) -> SchedulerdSettings:
+    """schedulerd's settings from a file (if any) and the environment; SettingsError holds every fault.
+
+    `look_at` is asked about a PostgreSQL URL by those who are going to use it.
+    """
     source = Source(path, environ)
+    election = read_election(source, source.text("ledger", "url", "sqlite:"))
     insecure = source.flag("transport", "insecure", False)
     state_dir = source.path("", "state_dir", "/var/lib/schedulerd")
     listen = endpoints.listening(source, "results", "listen", "tcp://127.0.0.1:7481", insecure)
@@ -142,8 +135,8 @@ def load_schedulerd(path: Path | None, environ: Mapping[str, str]) -> Schedulerd
             output=endpoints.listening(source, "results", "output", beside, insecure),
             advertise=endpoints.advertised(source, "results", "advertise", listen, "[results] listen"),
         ),
-        ledger=_ledger(source, state_dir),
-        election=read_election(source, source.text("ledger", "url", "sqlite:")),
+        ledger=read_ledger(source, state_dir, election.terms, look_at),
+        election=election,
         discovery=_discovery(source),
         insecure=insecure,
         timing=read_timing(source),
@@ -201,26 +194,6 @@ def _labels(source: Source) -> tuple[str, ...]:
     for label in sorted({label for label in labels if labels.count(label) > 1}):
         source.fault("", "labels", f'"{label}" stands there twice')
     return labels
-
-
-def _ledger(source: Source, state_dir: Path) -> LedgerSettings:
-    url = source.text("ledger", "url", f"sqlite://{state_dir}/ledger.db")
-    password_file = source.optional_path("ledger", "password_file", "")
-    if url.startswith(POSTGRES):
-        if password_file is not None:
-            joint = "&" if "?" in url else "?"
-            url = f"{url}{joint}password_file={quote(str(password_file))}"
-        return LedgerSettings(url=url, path=None)
-    scheme, _, rest = url.partition("://")
-    if scheme != "sqlite" or not rest.startswith("/") or rest.endswith("/"):
-        source.fault(
-            "ledger",
-            "url",
-            f'"{_USER.sub("//***@", url)}" is not of the form sqlite:///ABSOLUTE/PATH or postgresql://USER@HOST/DATABASE',
-        )
-    if password_file is not None:
-        source.fault("ledger", "password_file", "a SQLite ledger has no password; it is for postgresql://")
-    return LedgerSettings(url=url, path=Path("/" + rest.lstrip("/")))
 
 
 def _discovery(source: Source) -> DiscoverySettings:

@@ -183,6 +183,15 @@ class OpenRun(Struct, frozen=True, kw_only=True):
     cancel_reason: str = "operator"  # why its end was asked for
 
 
+class Former(Struct, frozen=True, kw_only=True):
+    """The leadership before this one, as the ledger knows it."""
+
+    epoch: int
+    leader: str  # id of the scheduler
+    name: str  # what it called itself; its id when that is not known any more
+    farewell: str  # how it ended by its own word, `WORD: sentence`; empty: it said none
+
+
 class OpenWork(Struct, frozen=True, kw_only=True):
     """Everything a new leader must know; what is final stays in the ledger."""
 
@@ -196,3 +205,4 @@ class OpenWork(Struct, frozen=True, kw_only=True):
     removed: tuple[tuple[str, datetime], ...] = ()  # jobs no longer in the table, with their high-water marks
     has_table: bool = False  # some job was accepted once, even if none is left
     pools: tuple[Pool, ...] = ()  # of the accepted table
+    former: Former | None = None  # who led before the newest leadership; None: nobody

@@ -18,6 +18,8 @@ class LeaderCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: int = 0  # 0: it has the lock and has not begun yet
     since: str = ""  # RFC 3339: since when it leads in this epoch
     version: str = ""
+    ledger_id: str = ""  # UUID that the ledger itself keeps; empty: not known yet, or of an older version
+    ended: str = ""  # how this leadership ended, `WORD: sentence`; empty: it has not, or its session ran out
 
     @property
     def url(self) -> str:

@@ -32,6 +32,7 @@ class Counted(Struct, frozen=True, array_like=True, gc=False):
     results_resent: Count = 0  # results sent again because nobody had acknowledged them
     fenced: Count = 0  # attempts it ended because no leader was heard for too long
     helper_deaths: Count = 0  # ends of the process that starts children
+    rival_hellos: Count = 0  # Hellos of a second leader of its leader's epoch, ignored
 
 
 # ---- leader -> worker ------------------------------------------------------------------------------------------

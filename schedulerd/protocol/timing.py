@@ -22,3 +22,4 @@ class ElectionTerms(Struct, frozen=True, kw_only=True):
     renew: float = 3.0  # between two renewals
     lease: float = 7.0  # a leader stops this long after the newest successful renewal was sent
     lock_delay: float = 5.0  # how long nobody gets the key of a session that ended with it
+    stuck: float = 17.0  # a leader whose loop finished no round for so long gives up; a takeover has more

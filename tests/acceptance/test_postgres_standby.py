@@ -1,6 +1,7 @@
-"""Two schedulerd on one PostgreSQL ledger: a leader frozen in a transaction, one killed while the server restarts."""
+"""Two schedulerd and PostgreSQL: a leader or the server frozen, one killed while the server restarts, two ledgers."""
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from support.schedulers import WITNESSED, Scheduler, Schedulers, fires_on, take_
 from support.waiting import wait_until
 
 from schedulerd.adapters.ledger import invariants, whole
+from schedulerd.adapters.ledger.postgres_server import CONNECT
+from schedulerd.hostkit.ledger import ANSWER
 
 
 @pytest.fixture
@@ -75,3 +78,58 @@ def test_a_leader_killed_while_the_server_restarts_is_succeeded_and_nothing_is_l
     assert alpha.is_standby()
     take_account(alpha, seen)
     check_ledger(url, alpha, beta)
+
+
+@pytest.mark.parametrize("what", ["server", "backend"])
+def test_a_server_that_stands_still_with_its_connections_open_is_given_up_and_service_goes_on_afterwards(
+    schedulers: Schedulers, own_postgres: PostgresServer, url: str, seen: Path, what: str
+) -> None:
+    alpha, beta = pair(schedulers, url, seen)
+    ((backend,),) = own_postgres.sql("SELECT backend FROM leadership", url)
+    own_postgres.freeze(*([backend] if what == "backend" else []))
+    began = time.monotonic()
+    assert wait_until(lambda: "leading no more  epoch=1 reason=ledger" in alpha.log, 60), alpha.log[-3000:]
+    assert time.monotonic() - began < ANSWER + 1 + CONNECT + 10  # a look every second, a busy machine
+    said = [line for line in alpha.log.splitlines() if "the ledger failed: " in line]
+    assert "the server has not answered for 11 s; the connection is given up" in said[0]
+    assert "Traceback" not in alpha.log
+    if what == "server":
+        # whoever is elected can do nothing with it, and says so
+        assert wait_until(lambda: "cannot be connected to: connection timeout expired" in beta.log, 60)
+        assert not alpha.leads()
+        assert not beta.leads()
+    own_postgres.thaw()
+    assert wait_until(lambda: alpha.leads() or beta.leads(), 90), beta.log[-3000:]
+    assert fires_on(seen, 3)
+    take_account(alpha if alpha.leads() else beta, seen)
+    assert (alpha.process.process.poll(), beta.process.process.poll()) == (None, None)
+    check_ledger(url, alpha, beta)
+
+
+def test_a_scheduler_with_another_ledger_than_its_leader_is_refused_with_one_sentence(
+    schedulers: Schedulers, own_postgres: PostgresServer, url: str, seen: Path
+) -> None:
+    alpha = schedulers.make("alpha", table=WITNESSED.format(seen=seen), ledger=url)
+    schedulers.start(alpha)
+    assert wait_until(alpha.leads, 30)
+    ((own,),) = own_postgres.sql("SELECT ledger FROM leadership", url)
+    beta = schedulers.make("beta", ledger=own_postgres.database())
+    ends_refused(schedulers, beta, own)
+    # nor does it lead when nobody does: the key says whose ledger the cluster keeps
+    alpha.process.kill()
+    ends_refused(schedulers, beta, own)
+    schedulers.start(alpha)
+    assert wait_until(alpha.leads, 60)
+    assert fires_on(seen)
+    take_account(alpha, seen)
+
+
+def ends_refused(schedulers: Schedulers, scheduler: Scheduler, ledger: str) -> None:
+    scheduler.place.joinpath("log").unlink(missing_ok=True)
+    schedulers.start(scheduler, until="")
+    assert scheduler.process.wait(90) == 1
+    (said,) = [line for line in scheduler.log.splitlines() if line.startswith("schedulerd: ")]
+    assert f" keeps the ledger {ledger} (epoch 1 is that of alpha (127.0.0.1:" in said
+    assert "and this is one by which nobody has led yet: all schedulers of a cluster share one ledger" in said
+    assert "Traceback" not in scheduler.log
+    assert PASSWORD not in scheduler.log

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from support.daemons import PROGRAMS, clean_environment
 from support.ledger_material import at, new_attempt, new_run, outcome, subtasks
-from support.postgres_server import PASSWORD, PostgresServer
+from support.postgres_server import PASSWORD, ROLE, PostgresServer
 from support.sound_ledger import CLOSED, fill
 from support.waiting import wait_until
 
 from schedulerd.adapters.election_file import FileLock
 from schedulerd.adapters.ledger import copying, invariants, whole
 from schedulerd.adapters.ledger.base import Ledger
-from schedulerd.adapters.ledger.open import open_ledger, open_reader
+from schedulerd.adapters.ledger.open import alone, open_ledger, open_reader
 from schedulerd.core.effects import RecordAttempts, RecordMarks, RecordOutcomes, RecordRuns
 from schedulerd.errors import LedgerError
 
@@ -164,6 +164,65 @@ def test_a_ledger_in_use_is_not_copied(file: str, database: str, tmp_path: Path)
     assert not (tmp_path / "new.db").exists()
 
 
+def test_a_ledger_whose_leader_has_another_role_is_in_use_all_the_same(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Of another role's backend PostgreSQL tells not even when it started."""
+    postgres.sql(f"CREATE ROLE copier LOGIN PASSWORD '{PASSWORD}'")
+    database = postgres.database()
+    target = f"sqlite://{tmp_path}/new.db"
+    with closing(open_ledger(database)) as ledger:
+        ledger.lead("here", 0, at(0))
+        for what in ("SELECT", "UPDATE"):
+            postgres.sql(f"GRANT {what} ON ALL TABLES IN SCHEMA public TO copier", database)
+        other = database.replace(f"//{ROLE}:", "//copier:")
+        shown = schedulerd("ledger", "copy", other, target, code=1)
+        assert '"here" leads by it (backend ' in shown
+        # also by the lock alone: the number of the backend may be a proxy's
+        postgres.sql("UPDATE leadership SET backend = 0", database)
+        shown = schedulerd("ledger", "copy", other, target, code=1)
+        assert "a scheduler or another copy uses it; stop schedulerd first, nothing was copied" in shown
+    assert wait_until(lambda: not backends(postgres, database), 30)
+    assert "both have the same" in schedulerd("ledger", "copy", other, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.db"]  # no lock is left
+    with (
+        alone(other),
+        closing(open_ledger(database)) as ledger,
+        pytest.raises(LedgerError, match="`schedulerd ledger copy` has it alone"),
+    ):
+        ledger.lead("here", 0, at(0))
+    postgres.sql("DROP OWNED BY copier", database)
+    postgres.sql("DROP ROLE copier")
+
+
+def backends(postgres: PostgresServer, url: str) -> list[tuple[object, ...]]:
+    return postgres.sql(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = "
+        "'schedulerd ledger'",
+        url,
+    )
+
+
+def test_the_id_of_a_ledger_is_drawn_once_and_goes_with_its_copies(
+    file: str, database: str, tmp_path: Path
+) -> None:
+    with closing(open_ledger(file)) as ledger:
+        assert ledger.identity() == ""
+        ledger.lead("here", 0, at(0))
+        own = ledger.identity()
+        ledger.lead("here", 0, at(1))
+        assert ledger.identity() == own
+    assert len(own) == 36
+    copying.copy(file, database)
+    copying.back_up(database, tmp_path / "backup.db")
+    for url in (database, f"sqlite://{tmp_path}/backup.db"):
+        with closing(open_ledger(url)) as ledger:
+            ledger.lead("there", 0, at(2))
+            assert ledger.identity() == own
+        with closing(open_reader(url)) as reader:
+            assert reader.identity() == own
+
+
 def test_a_url_that_names_no_ledger_is_one_line(tmp_path: Path) -> None:
     shown = schedulerd("ledger", "copy", "ledger.db", f"sqlite://{tmp_path}/new.db", code=1)
     assert shown.startswith(
@@ -237,6 +296,29 @@ def test_a_backup_of_nothing_is_one_line(file: str, tmp_path: Path) -> None:
     shown = schedulerd("ledger", "backup", "--url", file, str(tmp_path / "backup.db"), code=1)
     assert "there is no ledger yet" in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_whose_log_did_not_get_into_its_file_is_none(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(database)
+    looking: list[sqlite3.Connection] = []
+
+    def look(ledger: whole.WholeFile) -> None:
+        """Somebody reads the new file, so that its log cannot be written into it."""
+        looking.append(sqlite3.connect(tmp_path / "backup.db.part", isolation_level=None))
+        looking[0].execute("BEGIN")
+        looking[0].execute("SELECT count(*) FROM jobs").fetchone()
+
+    monkeypatch.setattr(whole.WholeFile, "finish_writing", look)
+    with pytest.raises(LedgerError, match=r"bytes are still in its write-ahead log, .* there is no backup"):
+        copying.back_up(database, tmp_path / "backup.db")
+    looking[0].close()
+    assert list(tmp_path.glob("backup.db")) == []
+    monkeypatch.undo()
+    copying.back_up(database, tmp_path / "backup.db")
+    with whole.reading(f"sqlite://{tmp_path}/backup.db") as ledger:
+        assert list(invariants.violations(ledger)) == []
 
 
 # ---- check ---------------------------------------------------------------------------------------------------------

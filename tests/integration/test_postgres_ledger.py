@@ -432,8 +432,24 @@ def test_the_password_may_stand_in_a_file(url: str, tmp_path: Path) -> None:
     for joint in ("?", "?connect_timeout=9&"):
         open_ledger(f"{bare}{joint}password_file={tmp_path}/the%20password").close()
     open_ledger(f"{bare}?password_file={tmp_path}/the%20password&connect_timeout=9").close()
-    with pytest.raises(SettingsError, match="PostgreSQL's password cannot be read"):
+    with pytest.raises(LedgerError, match="PostgreSQL's password cannot be read"):  # it may come back
         open_ledger(f"{bare}?password_file={tmp_path}/nowhere")
+
+
+def test_a_password_file_that_is_missing_when_a_leader_connects_anew_is_an_error_that_is_tried_again(
+    postgres: PostgresServer, url: str, leading: Callable[[str], Led], tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(PASSWORD)
+    ledger, epoch = leading(url.replace(f":{PASSWORD}@", "@") + f"?password_file={file}")
+    (pid,) = backends(postgres, url)
+    postgres.sql(f"SELECT pg_terminate_backend({pid}, 10000)")
+    file.unlink()
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="PostgreSQL's password cannot be read"):
+            ledger.lead("here", 0, T0)
+    file.write_text(PASSWORD)
+    assert ledger.lead("here", 0, T0) == epoch + 1
 
 
 def test_libpq_s_own_variable_works(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Elections by a real Consul with terms that a test can wait for."""
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def consul_election(
     *,
     terms: ElectionTerms = TERMS,
     own: LeaderCard | None = None,
+    stuck: Callable[[], str] = str,
 ) -> ConsulElection:
     """One that is not started, with a state directory of its own below `place`."""
     directory = place / name
@@ -54,4 +56,5 @@ def consul_election(
         own or card(name),
         terms,
         directory,
+        stuck=stuck,
     )

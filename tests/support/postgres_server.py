@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +34,7 @@ class PostgresServer:
         (self.port,) = free_ports(1)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
+        self._frozen: set[int] = set()
         self._user = _unprivileged() if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(self._home, self._user.pw_uid, self._user.pw_gid)
@@ -79,6 +81,7 @@ class PostgresServer:
         """End the server: SIGINT ends it in order, SIGQUIT as `pg_ctl stop -m immediate` does, a crash."""
         if self._process is None:
             return
+        self.thaw()
         self._process.send_signal(how)
         try:
             self._process.wait(60)
@@ -91,6 +94,20 @@ class PostgresServer:
         """Stop and start on the same port with the same data."""
         self.stop(how)
         self.start()
+
+    def freeze(self, *backends: int) -> None:
+        """SIGSTOP these backends, or every process of the server: it holds its connections and says nothing."""
+        for pid in backends or self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+            self._frozen.add(pid)
+
+    def thaw(self) -> None:
+        """SIGCONT whatever was frozen."""
+        for pid in self._frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self._frozen.clear()
 
     def database(self) -> str:
         """URL of a new, empty database that the role owns."""
@@ -130,6 +147,12 @@ class PostgresServer:
     def text(self) -> str:
         """What the server wrote into its log."""
         return self.log.read_text(errors="replace")
+
+    def _processes(self) -> list[int]:
+        """The postmaster first, so that it starts no more of them."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def _launch(self) -> None:
         # The server ends with us even if we are killed; setpriv is part of every Debian.

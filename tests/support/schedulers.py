@@ -70,6 +70,11 @@ class Scheduler:
         except urllib.error.HTTPError as error:
             return json.load(error)
 
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        with urllib.request.urlopen(f"{self.api}/metrics", timeout=30) as answer:
+            return str(answer.read().decode())
+
     def leads(self) -> bool:
         """Whether it says that it leads; False while nobody answers."""
         try:

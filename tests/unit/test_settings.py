@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from schedulerd.adapters.ledger.open import look_at
 from schedulerd.errors import SettingsError
-from schedulerd.hostkit.settings import load_schedulerd, load_workerd
+from schedulerd.hostkit.settings import SchedulerdSettings, load_schedulerd, load_workerd
 from schedulerd.protocol.timing import ElectionTerms
 
 SCHEDULERD = """\
@@ -435,3 +436,62 @@ def test_a_postgresql_ledger_has_no_file_and_may_have_its_password_in_one(tmp_pa
         SettingsError, match=r"toml:2:1: ledger.password_file: a SQLite ledger has no password"
     ):
         load_schedulerd(file, {})
+
+
+def looked_at(path: Path | None, environ: dict[str, str]) -> SchedulerdSettings:
+    """As the program loads them."""
+    return load_schedulerd(path, environ, look_at)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "postgresql://ann:s3cret@db/x?no_such=1",
+            "it is not a PostgreSQL URL, expected postgresql://USER@HOST/DATABASE",
+        ),
+        (
+            "postgresql://ann:s3cret@[db/x",
+            "it is not a PostgreSQL URL, expected postgresql://USER@HOST/DATABASE",
+        ),
+        (
+            "postgresql://ann:s3cret@db:port/x",
+            "its port is no whole number, expected postgresql://USER@HOST/DATABASE",
+        ),
+        (
+            "postgresql://ann:s3cret@db:66666/x",
+            "its port is not from 1 to 65535, expected postgresql://USER@HOST/DATABASE",
+        ),
+        ("postgresql://ann@db/x?connect_timeout=soon", "its connect_timeout is no whole number, expected"),
+    ],
+)
+def test_a_wrong_postgresql_url_is_told_with_its_place_and_without_its_password(
+    url: str, said: str, tmp_path: Path
+):
+    (line,) = faults(f'[ledger]\n  url = "{url}"', tmp_path, load=looked_at)
+    assert line.startswith(f"s.toml:2:3: ledger.url: {said}")
+    assert "s3cret" not in line
+
+
+def test_a_ledger_that_takes_longer_than_a_leader_may_be_stuck_is_refused(tmp_path: Path):
+    usual = '[ledger]\nurl = "postgresql://ann@db/x"\n'
+    (tmp_path / "s.toml").write_text(usual)
+    settings = looked_at(tmp_path / "s.toml", {})
+    assert (settings.ledger.answer, settings.election.terms.stuck) == (10, 17)
+    (line,) = faults(f"{usual}answer_seconds = 11", tmp_path, load=looked_at)
+    assert line.startswith(
+        "s.toml:3:1: ledger.answer_seconds: answer_seconds, 1 more, and connecting anew (17: connect_timeout of the"
+    )
+    assert (
+        "have to be below [election] stuck_seconds (17): a server that is silent has to be given up" in line
+    )
+    for url, key in (("db,eb", "2:1: ledger.url"), ("db/x?connect_timeout=0", "2:1: ledger.url")):
+        (line,) = faults(f'[ledger]\nurl = "postgresql://ann@{url}"', tmp_path, load=looked_at)
+        assert line.startswith(f"s.toml:{key}: answer_seconds, 1 more, and connecting anew (")
+    (line,) = faults(f"{usual}[election]\nstuck_seconds = 16", tmp_path, load=looked_at)
+    assert line.startswith("s.toml:4:1: election.stuck_seconds: answer_seconds, 1 more")
+    assert faults("[election]\nstuck_seconds = 2", tmp_path) == [
+        "s.toml:2:1: election.stuck_seconds: 2 is less than 3: a round in which nothing comes takes 2 s"
+    ]
+    (tmp_path / "s.toml").write_text("[ledger]\nanswer_seconds = 100\n")
+    assert looked_at(tmp_path / "s.toml", {}).ledger.answer == 100  # a file answers or fails

@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from schedulerd.adapters.election import LeaderCard, Lease
 from schedulerd.adapters.election_consul.others import Others
-from schedulerd.adapters.election_consul.refusal import refusal
+from schedulerd.adapters.election_consul.refusal import foreign, refusal
 from schedulerd.adapters.election_consul.session import Session
 from schedulerd.adapters.election_consul.watch import BACKOFF_SECONDS, KeyWatch
 from schedulerd.hostkit.clock import boot_seconds
@@ -54,10 +54,14 @@ class ConsulElection:
         state_dir: Path,
         *,
         on_error: Callable[[], None] = lambda: None,
+        stuck: Callable[[], str] = str,
         wait_seconds: int = MAX_WAIT_SECONDS,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`make_client` gets the time-out of its calls in seconds; `on_error` is called for each that fails."""
+        """`make_client` gets the time-out of its calls in seconds; `on_error` is called for each that fails.
+
+        `stuck` says in a sentence that this scheduler does nothing although it may; empty: it gets on.
+        """
         self.trouble = "waiting for Consul's first word on who leads"
         self.fault = ""
         self._make_client = make_client
@@ -72,9 +76,11 @@ class ConsulElection:
         )
         self._others = Others(cluster)
         self._on_error = on_error
+        self._stuck = stuck
         self._jitter = jitter
         self._on_change: Callable[[], None] = lambda: None
         self._lease: Lease | None = None
+        self._before: LeaderCard | None = None  # what was in the key when we took it
         self._taken_at = 0  # Consul's index of our lock; what the watch saw before it is history
         self._aside_until = 0.0  # boot-time seconds until which we leave the key to others
         self._must_release = False
@@ -107,6 +113,11 @@ class ConsulElection:
             return None
         return seen.card if seen.card.id != self._card.id else None
 
+    @property
+    def before(self) -> LeaderCard | None:
+        """See `Election`."""
+        return self._before
+
     def start(self, on_change: Callable[[], None]) -> None:
         """Take part; Consul need not be there yet."""
         self._on_change = on_change
@@ -121,6 +132,13 @@ class ConsulElection:
         """See `Election`."""
         self._card = card
         self._wake.set()
+
+    def refuse(self, own: str, theirs: LeaderCard) -> None:
+        """See `Election`. What the key said before us it says again: it is of those who keep the right ledger."""
+        self.fault = self.fault or foreign(self._cluster, own, theirs)
+        if self._lease is not None and self._before is not None:
+            self._card = self._before
+        self.give_up(self.fault, 0.0)
 
     def give_up(self, why: str, aside: float) -> bool:
         """See `Election`. Returns before Consul knows."""
@@ -174,6 +192,7 @@ class ConsulElection:
             raise RuntimeError("the watch of the election's key has ended")
         if not self._session.id:
             self._session.begin(client)
+        self._look_whether_stuck()
         if self._must_release:
             if self._lease is not None:  # won at the very moment in which it was given up
                 self._lease.end("it was given up")
@@ -195,6 +214,14 @@ class ConsulElection:
         waits = [self._session.renewed_at + self._terms.renew, self._aside_until]
         return max(0.01, min((at for at in waits if at > now), default=now) - now)
 
+    def _look_whether_stuck(self) -> None:
+        """A leader that does nothing gives the lead up: its session alone would go on for ever."""
+        if self._lease is not None and self._lease.holds() and (why := self._stuck()):
+            log.error("the lead is given up: %s", why)
+            self._lease.end(why)
+            self._card = structs.replace(self._card, ended=f"stuck: {why}")
+            self._must_release = True
+
     def _renew(self, client: ConsulClient) -> bool:
         """Renew session and lease; False when Consul has ended the session."""
         if self._session.renew(client):
@@ -209,7 +236,7 @@ class ConsulElection:
     def _may_stand(self) -> bool:
         """Whether the key is free as far as we know, and we want it."""
         seen = self._seen
-        if seen is None or self.fault or boot_seconds() < self._aside_until:
+        if seen is None or self.fault or boot_seconds() < self._aside_until or self._stuck():
             return False
         return seen.session in ("", self._session.id)
 
@@ -217,11 +244,16 @@ class ConsulElection:
         """Try to take the key; the seconds until the next try."""
         if not self._renew(client):
             return 0.0
-        sent_at, card = self._session.renewed_at, self._card
+        sent_at = self._session.renewed_at
+        _, entry = client.read_key(self._key)
+        before = card_in(entry.value) if entry is not None else None
+        # which ledger it is stays in the key until we have opened ours
+        kept = before.ledger_id if before is not None else ""
+        card = self._card = structs.replace(self._card, ended="", ledger_id=kept or self._card.ledger_id)
         if client.acquire_key(self._key, value_of(card), self._session.id):
             _, entry = client.read_key(self._key)
             if entry is not None and entry.session == self._session.id:
-                self._taken_at, self._told = entry.index, card
+                self._taken_at, self._told, self._before = entry.index, card, before
                 self._lease = Lease(sent_at, self._terms.lease)
                 self._others.forget()
                 self._on_change()

@@ -5,6 +5,17 @@ from schedulerd.protocol import consul_names
 from schedulerd.protocol.leader_card import LeaderCard
 
 
+def foreign(cluster: str, own: str, theirs: LeaderCard) -> str:
+    """One sentence: our ledger, with the id `own` (empty: nobody has led by it), is not that of who led or leads."""
+    ours = own or "one by which nobody has led yet"
+    return (
+        f'[ledger] url: cluster "{cluster}" keeps the ledger {theirs.ledger_id} (epoch {theirs.epoch} is that of '
+        f"{theirs.words()}), and this is {ours}: all schedulers of a cluster share one ledger; if the cluster has "
+        f"moved to this one for good, delete the key {consul_names.leader_key(cluster)} in Consul; this schedulerd "
+        "takes no part"
+    )
+
+
 def refusal(cluster: str, ours: LeaderCard, theirs: LeaderCard, *, is_live: bool) -> str:
     """One sentence, or nothing. `theirs` leads (`is_live`) or was the last to lead."""
     if theirs.id == ours.id and not is_live:

@@ -17,6 +17,9 @@ class Ledger(Protocol):
     def lead(self, leader: str, seen: int, now: datetime) -> int:
         """Record `leader` as leader in one transaction and return its epoch: max(own, seen) + 1."""
 
+    def identity(self) -> str:
+        """Which ledger this is: a UUID that copies and backups keep; empty as long as nobody has led by it."""
+
     def load(self) -> OpenWork:
         """Everything that is not final, and the job table."""
 
@@ -50,6 +53,7 @@ class Ledger(Protocol):
 class LedgerReader(Protocol):
     """What the API reads; usable from any one thread at a time, never blocks the writer."""
 
+    def identity(self) -> str: ...  # as `Ledger.identity`
     def jobs(self, after: str, limit: int) -> list[shapes.JobFacts]: ...
     def job(self, name: str) -> shapes.JobFacts | None: ...
     def job_names(self) -> list[str]: ...

@@ -44,6 +44,7 @@ def back_up(url: str, file: Path) -> int:
             copy(url, f"sqlite://{part.absolute()}")
         else:
             _back_up_file(sqlite_path(url), part)
+        _require_whole(part)
         with part.open("rb") as written:
             os.fsync(written.fileno())
         os.link(part, file)  # unlike a rename, never over a file that came meanwhile
@@ -60,6 +61,16 @@ def _back_up_file(source: Path, target: Path) -> None:
         create(target)
         with translated(target, "backing up"), closing(sqlite3.connect(target)) as copied:
             connection.backup(copied)  # all pages in one step: a reader, for which no writer waits
+
+
+def _require_whole(part: Path) -> None:
+    """SQLite says nothing when it could not write the log into the file at the end (a full disk): look for the log."""
+    log = part.with_name(f"{part.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise LedgerError(
+            f"{part}: {log.stat().st_size} bytes are still in its write-ahead log, which could not be written into the "
+            "file (is the disk full?); there is no backup"
+        )
 
 
 def _require_empty(target: Whole, tables: dict[str, list[str]]) -> None:

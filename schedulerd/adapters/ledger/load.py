@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from schedulerd.adapters.ledger.connection import Connection
+from schedulerd.adapters.ledger.former import former
 from schedulerd.adapters.ledger.rows import decoded, instant, instant_or_none
 from schedulerd.errors import LedgerError
 from schedulerd.model.job import Definition, Pool
@@ -91,6 +92,7 @@ def load(connection: Connection) -> OpenWork:
             Pool(name=name, max=limit, is_retired=bool(is_retired))
             for name, limit, is_retired in connection.execute(_POOLS)
         ),
+        former=former(connection),
     )
 
 

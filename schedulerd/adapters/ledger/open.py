@@ -1,23 +1,27 @@
 """Which ledger a URL means. Leaves everything else to it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from schedulerd.adapters.ledger.base import Ledger, LedgerReader
 from schedulerd.adapters.ledger.sqlite import SqliteLedger
 from schedulerd.adapters.ledger.sqlite_reader import SqliteReader
 from schedulerd.errors import SettingsError
+from schedulerd.hostkit.ledger import ANSWER
 
 
-def open_ledger(url: str) -> Ledger:
+def open_ledger(url: str, answer: float = ANSWER) -> Ledger:
     """The writing side; a SQLite file or the tables of a PostgreSQL database are created or migrated.
 
+    `answer`: seconds that a PostgreSQL server may take for one statement; after that its connection counts as lost.
     Raises SettingsError for a URL that names no ledger, LedgerError when it cannot be opened.
     """
     if is_postgres(url):
         require_psycopg()
         from schedulerd.adapters.ledger.postgres import PostgresLedger
 
-        return PostgresLedger(url)
+        return PostgresLedger(url, answer)
     return SqliteLedger(sqlite_path(url))
 
 
@@ -57,9 +61,25 @@ def require_psycopg() -> None:
         ) from error
 
 
-def require_nobody_leads(url: str) -> None:
-    """Raise LedgerError when a leader is connected for this PostgreSQL ledger at the moment."""
-    require_psycopg()
-    from schedulerd.adapters.ledger.postgres_whole import require_nobody_leads as require
+def look_at(url: str) -> tuple[str, float]:
+    """(what is wrong with a PostgreSQL URL, seconds that connecting by it may take); for the settings.
 
-    require(url)
+    What is wrong is a sentence, or empty; the password does not stand in it. Connects to nothing.
+    """
+    try:
+        require_psycopg()
+        from schedulerd.adapters.ledger.postgres_server import Server
+
+        return "", Server(url).connecting()
+    except SettingsError as error:
+        return str(error).removeprefix("[ledger] url: ").removesuffix("; nothing was opened"), 0.0
+
+
+@contextmanager
+def alone(url: str) -> Iterator[None]:
+    """A PostgreSQL ledger by which nobody leads until the end. Raises LedgerError when somebody does."""
+    require_psycopg()
+    from schedulerd.adapters.ledger.postgres_whole import alone as alone_in_postgres
+
+    with alone_in_postgres(url):
+        yield

@@ -1,19 +1,23 @@
 """The ledger in PostgreSQL: one writer at a time, one transaction a batch, fenced by the epoch row.
 
 Every write transaction begins by putting its number into the epoch row, on condition of the epoch: that checks it,
-holds off any other leader until the end, and tells afterwards whether a COMMIT that got no answer was done. What a
-leader leaves behind - a lost connection, a frozen process - the next `lead` ends by the backend that the row names.
+holds off any other leader until the end, and tells afterwards whether a COMMIT that got no answer was done. A server
+that stands still with its connections open gives no answer either: each wait has an end. What a leader leaves behind -
+a lost connection, a frozen process - the next `lead` ends by the backend that the row names.
 """
 
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import psycopg
 
+from schedulerd.adapters.ledger import postgres_lock
 from schedulerd.adapters.ledger.batch import Batch, Numbers
 from schedulerd.adapters.ledger.load import gather_input, load
 from schedulerd.adapters.ledger.postgres_connection import PostgresConnection
+from schedulerd.adapters.ledger.postgres_deadline import GRACE
 from schedulerd.adapters.ledger.postgres_schema import migrate
 from schedulerd.adapters.ledger.postgres_server import Server
 from schedulerd.adapters.ledger.records import write_records
@@ -29,8 +33,10 @@ from schedulerd.model.run import OpenWork
 WRITER = {
     "idle_in_transaction_session_timeout": "3s",
     "lock_timeout": "2s",
-    "statement_timeout": "10s",
 }
+LOADING = (
+    60.0  # seconds for a statement that reads what is open: it holds no lock, and there may be much of it
+)
 
 _BACKEND = """
 (SELECT CAST(extract(epoch FROM backend_start) * 1000000 AS bigint) FROM pg_stat_activity WHERE pid = pg_backend_pid())
@@ -40,7 +46,8 @@ SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a JOIN leadership AS
 WHERE a.pid <> pg_backend_pid() AND CAST(extract(epoch FROM a.backend_start) * 1000000 AS bigint) = l.backend_start
 """
 _LEAD = f"""
-UPDATE leadership SET epoch = ?, leader = ?, since = ?, backend = pg_backend_pid(), backend_start = {_BACKEND}
+UPDATE leadership SET epoch = ?, leader = ?, since = ?, ledger = ?, backend = pg_backend_pid(),
+    backend_start = {_BACKEND}
 """
 _TAKE_UP = f"""
 UPDATE leadership SET backend = pg_backend_pid(), backend_start = {_BACKEND} WHERE epoch = ? RETURNING batch
@@ -51,11 +58,20 @@ _FENCE = "UPDATE leadership SET batch = batch + 1 WHERE epoch = ? RETURNING batc
 class PostgresLedger:
     """`Ledger` in a PostgreSQL database; made by one thread, used by one at a time."""
 
-    def __init__(self, url: str) -> None:
-        """Connect, and create or migrate the tables. Raises LedgerError or SettingsError, one sentence."""
+    def __init__(self, url: str, answer: float) -> None:
+        """Connect, and create or migrate the tables. Raises LedgerError or SettingsError, one sentence.
+
+        `answer`: seconds the server may take for a statement. It ends a longer one by itself; if it does not, and says
+        nothing, the connection counts as lost a second later.
+        """
         self._server = Server(url)
+        self._answer = answer
         self._connection = PostgresConnection(
-            self._server, "schedulerd ledger", WRITER, target_session_attrs="read-write"
+            self._server,
+            "schedulerd ledger",
+            {**WRITER, "statement_timeout": f"{answer * 1000:.0f}ms"},
+            answer + GRACE,
+            target_session_attrs="read-write",
         )
         self._is_closed = False
         self._epoch: int | None = None  # of the newest `lead`
@@ -74,12 +90,15 @@ class PostgresLedger:
         self._renew()
         with self._server.translated("recording the leader"):
             self._end_former()
+            self._share()
             self._connection.execute("BEGIN")
             try:
-                (own,) = self._connection.execute("SELECT epoch FROM leadership FOR UPDATE").fetchone()
+                own, ledger = self._connection.execute(
+                    "SELECT epoch, ledger FROM leadership FOR UPDATE"
+                ).fetchone()
                 epoch = max(int(own), seen) + 1
                 row = (epoch, leader, micros(now))
-                self._connection.execute(_LEAD, row)
+                self._connection.execute(_LEAD, (*row, ledger or str(uuid.uuid4())))
                 self._connection.execute("INSERT INTO epochs (epoch, leader, since) VALUES (?, ?, ?)", row)
                 failpoint.at("ledger.before_commit")
                 self._connection.commit()
@@ -90,9 +109,15 @@ class PostgresLedger:
         self._epoch = epoch
         return epoch
 
+    def identity(self) -> str:
+        """See `Ledger`."""
+        self._require_open()
+        with self._server.translated("looking which ledger it is"):
+            return str(self._connection.execute("SELECT ledger FROM leadership").fetchone()[0])
+
     def load(self) -> OpenWork:
         """See `Ledger`."""
-        with self._reading("loading open work"):
+        with self._reading("loading open work", LOADING):
             return load(self._connection)
 
     def commit(self, epoch: int, records: Sequence[Record]) -> Noted:
@@ -104,7 +129,7 @@ class PostgresLedger:
 
     def gather_input(self, run: str, limit: int) -> tuple[bytes, int]:
         """See `Ledger`."""
-        with self._reading("reading outcomes for a gather step"):
+        with self._reading("reading outcomes for a gather step", self._answer):
             return gather_input(self._connection, run, limit)
 
     def maintain(self, now: datetime) -> bool:
@@ -161,6 +186,7 @@ class PostgresLedger:
         try:
             with self._server.translated("looking for a batch after a lost connection"):
                 self._connection.connect()
+                self._share()
                 row = self._connection.execute(_TAKE_UP, (epoch,)).fetchone()  # waits for the old transaction
                 if row is None:
                     raise self._stale(epoch, "the connection was lost meanwhile")
@@ -205,17 +231,25 @@ class PostgresLedger:
         except psycopg.errors.InsufficientPrivilege:
             pass  # it led as another role: its own time-outs end it, and the lock below waits for that
 
+    def _share(self) -> None:
+        if not postgres_lock.share(self._connection):
+            raise LedgerError(
+                f"{self._server.shown}: `schedulerd ledger copy` has it alone; nobody leads by it meanwhile"
+            )
+
     @contextmanager
-    def _reading(self, doing: str) -> Iterator[None]:
-        """Several reads that see one state of the ledger."""
+    def _reading(self, doing: str, seconds: float) -> Iterator[None]:
+        """Several reads that see one state of the ledger; each may take so many seconds."""
         self._require_open()
         with self._server.translated(doing):
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 # holds no lock, and what is read is long: 10,000 open runs take seconds to decode
-                self._connection.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
-                self._connection.execute("SET LOCAL statement_timeout = '60s'")
-                yield
+                limit = f"{seconds * 1000:.0f}ms"
+                self._connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{limit}'")
+                self._connection.execute(f"SET LOCAL statement_timeout = '{limit}'")
+                with self._connection.patient(seconds + GRACE):
+                    yield
             finally:
                 self._connection.roll_back()
 

@@ -1,12 +1,14 @@
 """One connection to PostgreSQL that takes the ledger's shared SQL and can be made anew. Knows nothing of leadership."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
 from schedulerd.adapters.ledger import postgres_bulk, postgres_sql
 from schedulerd.adapters.ledger.connection import Rows
+from schedulerd.adapters.ledger.postgres_deadline import Connection
 from schedulerd.adapters.ledger.postgres_server import Server
 from schedulerd.errors import LedgerError
 
@@ -20,28 +22,45 @@ SELECT table_name, column_name, data_type FROM information_schema.columns WHERE 
 class PostgresConnection:
     """`Connection` to a server; after a loss `connect` makes it anew under the same object."""
 
-    def __init__(self, server: Server, application: str, settings: Mapping[str, str], **more: Any) -> None:
-        """Connect. Raises LedgerError or SettingsError."""
+    def __init__(
+        self, server: Server, application: str, settings: Mapping[str, str], patience: float, **more: Any
+    ) -> None:
+        """Connect. `patience`: seconds that the server may be silent. Raises LedgerError."""
         self.server = server
         self._application = application
         self._settings = settings
+        self._patience = patience
         self._more = more
-        self._inner: psycopg.Connection | None = None
+        self._inner: Connection | None = None
         self._texts: dict[str, str] = {}
         self._bulks: dict[str, postgres_bulk.Bulk | None] = {}
         self._types: dict[tuple[str, str], str] = {}
         self.connect()
 
     def connect(self) -> None:
-        """Leave the old connection and make a new one. Raises LedgerError or SettingsError."""
+        """Leave the old connection and make a new one. Raises LedgerError."""
         self.close()
-        self._inner = self.server.connect(self._application, self._settings, **self._more)
+        self._inner = self.server.connect(self._application, self._settings, self._patience, **self._more)
 
     def close(self) -> None:
         """Let go of the connection; closing a lost or closed one is no error."""
         if self._inner is not None:
             self._inner.close()
             self._inner = None
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """What is asked meanwhile may take longer: the server may be silent for so many seconds."""
+        connection = self._open()
+        before, connection.patience = connection.patience, seconds
+        try:
+            yield
+        finally:
+            connection.patience = before
+
+    def probe(self) -> None:
+        """From now on ask, whenever the server has been silent for a while, whether it answers others."""
+        self._open().probe = self.server.prober()
 
     @property
     def is_lost(self) -> bool:
@@ -98,7 +117,7 @@ class PostgresConnection:
         if self.in_transaction:
             self._open().execute("ROLLBACK")
 
-    def _open(self) -> psycopg.Connection:
+    def _open(self) -> Connection:
         if self._inner is None:
             raise LedgerError(f"{self.server.shown}: is not connected; nothing was done")
         return self._inner

@@ -4,15 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from schedulerd.adapters.ledger.postgres_connection import PostgresConnection
+from schedulerd.adapters.ledger.postgres_deadline import GRACE
 from schedulerd.adapters.ledger.postgres_schema import check
 from schedulerd.adapters.ledger.postgres_server import Server
 from schedulerd.adapters.ledger.reader import Reader
 from schedulerd.errors import LedgerError
 
+ANSWER = 15.0  # seconds for a statement; whoever asked waits for it, and nobody else
+
 READER = {
+    "statement_timeout": f"{ANSWER:g}s",
     "idle_in_transaction_session_timeout": "30s",
     "lock_timeout": "2s",
-    "statement_timeout": "15s",
     "default_transaction_read_only": "on",
 }
 
@@ -23,7 +26,9 @@ class PostgresReader(Reader):
     def __init__(self, url: str) -> None:
         """Connect. Raises LedgerError or SettingsError, one sentence for the operator."""
         self._server = Server(url)
-        self._line = self._connection = PostgresConnection(self._server, "schedulerd reader", READER)
+        self._line = self._connection = PostgresConnection(
+            self._server, "schedulerd reader", READER, ANSWER + GRACE
+        )
         try:
             check(self._line)
         except BaseException:

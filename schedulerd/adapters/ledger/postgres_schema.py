@@ -7,7 +7,7 @@ an advisory lock, and all of it is one transaction.
 from schedulerd.adapters.ledger import postgres_sql
 from schedulerd.adapters.ledger.migrations import newest_version, scripts, statements
 from schedulerd.adapters.ledger.postgres_connection import PostgresConnection
-from schedulerd.errors import LedgerError
+from schedulerd.errors import LedgerError, NoLedgerYet
 
 LOCK = 0x53434844  # "SCHD"
 
@@ -39,7 +39,7 @@ def check(connection: PostgresConnection) -> None:
     """Raise LedgerError, one sentence, unless the database is a ledger of this version."""
     found = version(connection)
     if found == 0:
-        raise LedgerError(
+        raise NoLedgerYet(
             f"{connection.server.shown}: there is no ledger yet; a scheduler that leads creates it"
         )
     if found != newest_version():

@@ -4,14 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from schedulerd.adapters.ledger import postgres_lock
 from schedulerd.adapters.ledger.postgres_connection import PostgresConnection
+from schedulerd.adapters.ledger.postgres_deadline import GRACE
 from schedulerd.adapters.ledger.postgres_schema import check, migrate
 from schedulerd.adapters.ledger.postgres_server import Server
 from schedulerd.adapters.ledger.whole import AT_ONCE, Whole
 from schedulerd.errors import LedgerError
 
-# a large ledger takes its time; nothing waits for these connections but whoever started them
-_PATIENT = {"idle_in_transaction_session_timeout": "0", "statement_timeout": "0", "lock_timeout": "5s"}
+# a large ledger takes its time; nothing waits for these connections but whoever started them. A server that answers
+# nobody any more is noticed all the same, by the probe of postgres_deadline.py
+LIMIT = 1800.0  # seconds for a statement
+_PATIENT = {
+    "idle_in_transaction_session_timeout": "0",
+    "statement_timeout": f"{LIMIT:g}s",
+    "lock_timeout": "5s",
+}
 
 _OWN = {"backend", "backend_start", "batch"}  # columns of the leader's row that a file has not
 _COLUMNS = """
@@ -25,8 +33,11 @@ SELECT table_name::text, column_name::text FROM information_schema.columns
 WHERE table_schema = current_schema() AND is_identity = 'YES'
 """
 _LEADER = """
-SELECT l.leader, a.pid FROM pg_stat_activity AS a JOIN leadership AS l ON a.pid = l.backend
-WHERE CAST(extract(epoch FROM a.backend_start) * 1000000 AS bigint) = l.backend_start
+SELECT l.leader, l.backend, EXISTS (
+    SELECT 1 FROM pg_stat_activity AS a WHERE a.pid = l.backend AND a.datname = current_database()
+    AND coalesce(CAST(extract(epoch FROM a.backend_start) * 1000000 AS bigint) = l.backend_start,
+        a.application_name = 'schedulerd ledger'))  -- another role's: when it started is not for us to see
+FROM leadership AS l
 """
 
 
@@ -55,20 +66,34 @@ def writing(url: str) -> Iterator[Whole]:
 
 @contextmanager
 def _connected(url: str) -> Iterator[PostgresConnection]:
-    connection = PostgresConnection(Server(url), "schedulerd ledger tool", _PATIENT)
+    connection = PostgresConnection(Server(url), "schedulerd ledger tool", _PATIENT, LIMIT + GRACE)
+    connection.probe()
     try:
         yield connection
     finally:
         connection.close()  # whatever is not committed is rolled back
 
 
-def leader_of(url: str) -> str:
-    """Who leads by this ledger at the moment, in words; empty when nobody is connected for it."""
-    with _connected(url) as connection, connection.server.translated("looking for a leader"):
-        row = None
-        if connection.execute("SELECT to_regclass('leadership') IS NOT NULL").fetchone()[0]:
-            row = connection.execute(_LEADER).fetchone()
-        return "" if row is None else f'{connection.server.shown}: "{row[0]}" leads by it (backend {row[1]})'
+@contextmanager
+def alone(url: str) -> Iterator[None]:
+    """See `open.alone`; an empty database is nobody's."""
+    with _connected(url) as connection:
+        with connection.server.translated("looking for a leader"):
+            if connection.execute("SELECT to_regclass('leadership') IS NOT NULL").fetchone()[0]:
+                _require_nobody_leads(connection)
+        yield
+
+
+def _require_nobody_leads(connection: PostgresConnection) -> None:
+    is_ours = postgres_lock.take(connection)
+    leader, backend, is_there = connection.execute(_LEADER).fetchone()
+    if is_there or not is_ours:  # a leader of an older version has no lock
+        who = (
+            f'"{leader}" leads by it (backend {backend})'
+            if is_there
+            else "a scheduler or another copy uses it"
+        )
+        raise LedgerError(f"{connection.server.shown}: {who}; stop schedulerd first, nothing was copied")
 
 
 class WholeDatabase(Whole):
@@ -108,9 +133,3 @@ class WholeDatabase(Whole):
                 self._connection.execute(
                     "SELECT setval(pg_get_serial_sequence(?, ?), ?)", (table, column, newest)
                 )
-
-
-def require_nobody_leads(url: str) -> None:
-    """Raise LedgerError when a leader is connected for this ledger."""
-    if leader := leader_of(url):
-        raise LedgerError(f"{leader}; stop schedulerd first, nothing was copied")

@@ -103,6 +103,11 @@ class Reader(ABC):
         with self._reading("listing slots"):
             return slots_page(self._connection, job, before, limit)
 
+    def identity(self) -> str:
+        """Which ledger this is: see `Ledger.identity`."""
+        with self._reading("looking which ledger it is"):
+            return str(self._connection.execute("SELECT ledger FROM leadership").fetchone()[0])
+
     def events(self, before_seq: int, limit: int) -> list[shapes.Event]:
         """Events with a smaller number than `before_seq`, newest first; 0 = from the newest."""
         return self.find_events(shapes.EventQuery(before=before_seq or None, limit=limit))

@@ -5,6 +5,7 @@ the connection goes on, unless even the rollback fails: then every later call sa
 """
 
 import sqlite3
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -38,11 +39,12 @@ class SqliteLedger:
     def lead(self, leader: str, seen: int, now: datetime) -> int:
         """See `Ledger`."""
         with self._transaction("recording the leader"):
-            (own,) = self._connection.execute("SELECT epoch FROM leadership").fetchone()
+            own, ledger = self._connection.execute("SELECT epoch, ledger FROM leadership").fetchone()
             epoch = max(int(own), seen) + 1
             since = micros(now)
             self._connection.execute(
-                "UPDATE leadership SET epoch = ?, leader = ?, since = ?", (epoch, leader, since)
+                "UPDATE leadership SET epoch = ?, leader = ?, since = ?, ledger = ?",
+                (epoch, leader, since, ledger or str(uuid.uuid4())),
             )
             self._connection.execute(
                 "INSERT INTO epochs (epoch, leader, since) VALUES (?, ?, ?)", (epoch, leader, since)
@@ -51,6 +53,11 @@ class SqliteLedger:
             self._numbers.forget()  # somebody else may have written meanwhile
         self._epoch = epoch
         return epoch
+
+    def identity(self) -> str:
+        """See `Ledger`."""
+        with self._reading("looking which ledger it is"):
+            return str(self._connection.execute("SELECT ledger FROM leadership").fetchone()[0])
 
     def load(self) -> OpenWork:
         """See `Ledger`."""

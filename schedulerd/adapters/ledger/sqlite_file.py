@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from schedulerd.adapters.ledger.migrations import newest_version, scripts, statements
-from schedulerd.errors import LedgerContentError, LedgerError, SchedulerdError
+from schedulerd.errors import LedgerContentError, LedgerError, NoLedgerYet, SchedulerdError
 
 APPLICATION_ID = 0x53434844  # "SCHD"
 BUSY_TIMEOUT_S = 5.0  # below the leadership lease, so that a waiting writer still resigns in time
@@ -60,7 +60,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 def open_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection to a ledger that exists. Raises LedgerError, one sentence."""
     if not path.exists():
-        raise LedgerError(f"{path}: there is no ledger yet; a scheduler that leads creates it")
+        raise NoLedgerYet(f"{path}: there is no ledger yet; a scheduler that leads creates it")
     connection = _connect(path, f"file:{_quoted(path)}?mode=ro")
     try:
         with translated(path, "opening the ledger for reading"):
