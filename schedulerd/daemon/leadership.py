@@ -33,7 +33,7 @@ from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.daemon.perform import LeaseOver, Performer, Watch
 from schedulerd.daemon.pulse import Pulse
-from schedulerd.daemon.succession import Succession
+from schedulerd.daemon.succession import OF_OWN_WILL, Succession
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError
 from schedulerd.hostkit import clock
 from schedulerd.model.moment import Moment
@@ -81,10 +81,12 @@ class Means:
     found: WorkersSeen | None = None  # what discovery said last
 
     def resign(self, reason: str, why: str) -> None:
-        """We lead no more: reason in a word, and in a sentence."""
+        """We lead no more: reason in a word, and in a sentence. A leadership that somebody else ended was fenced."""
         self.pulse.is_leading = False
         self.pulse.trouble = why
-        self.succession.end(reason, why, self.pulse.epoch)
+        has_ended = self.succession.end(reason, why, self.pulse.epoch)
+        if has_ended and reason not in OF_OWN_WILL:
+            self.on_fenced()
         self.inbox.refuse_all(f"schedulerd does not lead: {why}")
 
 
@@ -135,7 +137,6 @@ class Leadership:
                 if isinstance(effects[0], StepDown):
                     newer = effects[0].seen
                     means.resign("newer_epoch", f"a worker has seen epoch {newer}, ours is {epoch}")
-                    means.on_fenced()
                     return newer
                 performer.perform([*news, *effects], now)
             except (LedgerContentError, CoreFault) as error:

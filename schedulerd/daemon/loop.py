@@ -168,17 +168,14 @@ class Loop(Pulse):
                 why_aside = str(error)
             except LeaseOver as error:
                 means.resign("lease", str(error))
-                self._on_fenced()
             except StaleEpoch as error:
                 means.resign("newer_epoch", str(error))
-                self._on_fenced()
                 why_aside, retry = "a newer leader has written to the ledger", RETRY
             except LedgerError as error:
                 if not self._begun.is_set():
                     raise
                 log.error("the ledger failed: %s; nothing was sent, the state is rebuilt from it", error)
                 means.resign("ledger", str(error))
-                self._on_fenced()
                 why_aside, retry = "the ledger failed", RETRY
             finally:
                 outbox.close()

@@ -1,9 +1,11 @@
 """What is told of leaderships that begin and end: to the ledger as events, to the others by the election.
 
-The end of one that lost its lease cannot be recorded by itself: it is told at its next begin. Decides nothing.
+The end of one that lost its lease cannot be recorded by itself: it is told at its next begin. What has not begun has
+no end: a try to lead that the ledger refused is a line of the log. Decides nothing.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
@@ -15,6 +17,7 @@ from schedulerd.hostkit import clock
 from schedulerd.protocol.ids import rfc3339
 
 OF_OWN_WILL = ("stepped_down", "stopping")
+UNRECORDED = 100  # ends at most that wait to be recorded: a ledger that fails at each first commit
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,10 @@ class Succession:
         self._election = election
         self._card = card
         self._on_lost = on_lost
-        self._end: RecordEvent | None = None  # of our newest leadership, until it is recorded
+        self._is_begun = False
+        self._ends: deque[RecordEvent] = deque(
+            maxlen=UNRECORDED
+        )  # of our leaderships, until they are recorded
         self._before: LeaderCard | None = None  # whom we saw lead before us
 
     def notice(self) -> None:
@@ -37,6 +43,7 @@ class Succession:
 
     def begin(self, epoch: int, now: datetime) -> list[RecordEvent]:
         """We lead: tell the others, and what is to be recorded; call `recorded` when it is."""
+        self._is_begun = True
         self._card = structs.replace(self._card, epoch=epoch, since=rfc3339(now))
         self._election.announce(self._card)
         after = f", after {self._before.words()} in epoch {self._before.epoch}" if self._before else ""
@@ -45,19 +52,24 @@ class Succession:
         )
         return [*self.farewell(), gained]
 
-    def end(self, reason: str, why: str, epoch: int) -> None:
-        """Our leadership ended: `reason` in a word, `why` in a sentence."""
+    def end(self, reason: str, why: str, epoch: int) -> bool:
+        """Our leadership ended: `reason` in a word, `why` in a sentence. False: it had not begun, nothing ended."""
+        if not self._is_begun:
+            log.warning("leading did not begin  reason=%s detail=%s", reason, why)
+            return False
+        self._is_begun = False
         self._before = None
         self._on_lost(reason)
         level = logging.INFO if reason in OF_OWN_WILL else logging.WARNING
         log.log(level, "leading no more  epoch=%d reason=%s detail=%s", epoch, reason, why)
         detail = f"{self._card.name} led in epoch {epoch} until now: {reason}: {why}"
-        self._end = RecordEvent(type="leader_lost", time=clock.utc_now(), detail=detail)
+        self._ends.append(RecordEvent(type="leader_lost", time=clock.utc_now(), detail=detail))
+        return True
 
     def farewell(self) -> list[RecordEvent]:
-        """The end of our newest leadership, until it is recorded."""
-        return [] if self._end is None else [self._end]
+        """The ends of our leaderships that are not recorded yet."""
+        return list(self._ends)
 
     def recorded(self) -> None:
         """What was to be recorded is in the ledger."""
-        self._end = None
+        self._ends.clear()
