@@ -3,6 +3,7 @@
 A fault excuses what it may have caused, while it and its recovery last, and nothing else.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,16 +12,21 @@ from acceptance.faults.kit.checker import check, kinds
 from acceptance.faults.kit.history import (
     AttemptRow,
     End,
+    EpochRow,
+    EventRow,
     Fault,
     History,
     JobPlan,
+    Life,
     RunRow,
     SchedulerClock,
+    Scrape,
     SlotRow,
     Start,
 )
 
 BASE = 1_000_000.0  # Unix seconds at moment 0
+SECOND = 98.0  # moment from which a second leadership acts, where there is one
 TICK = JobPlan(name="tick", period=2.0)
 WIDE = JobPlan(name="wide", period=10.0, subtasks=3, on_lost="retry", misfire="once", overlap="skip")
 
@@ -92,6 +98,60 @@ def clean(faults: tuple[Fault, ...] = (), late: float = 0.1) -> History:
     )
 
 
+def told(history: History) -> History:
+    """With the events and the counters that tell what its ledger says; of its first leader, s1, in epoch 1."""
+    first = EventRow(seq=1, time=BASE + 0.5, type="leader_gained", attempt=None, epoch=1)
+    events = [first, replace(first, seq=2, type="takeover")]
+    epochs = {row.epoch for row in history.attempts} | {1}
+    for epoch in sorted(epochs - {1}):
+        ended = f"s1 led in epoch {epoch - 1} until now: newer_epoch: a worker has seen another"
+        then = replace(first, epoch=epoch, time=BASE + SECOND + 0.1, detail=ended)
+        for kind in ("leader_lost", "leader_gained", "takeover"):
+            events.append(replace(then, seq=len(events) + 1, type=kind))
+    for row in history.attempts:
+        tells = {"lost": "attempt_lost", "unstarted": "attempt_unstarted"}.get(row.state, "")
+        if row.reason == "fenced":
+            tells = "attempt_fenced"
+        retried = f"{row.id.rpartition('~')[0]}~{row.number - 1}" if row.number > 1 else ""
+        for kind, attempt in ((tells, row.id), ("retried" if retried else "", retried)):
+            if kind:
+                seq, time = len(events) + 1, row.finished or row.assigned
+                events.append(EventRow(seq=seq, time=time, type=kind, attempt=attempt, epoch=row.epoch))
+    return counted(
+        replace(
+            history,
+            events=tuple(events),
+            epochs=tuple(
+                EpochRow(epoch=epoch, leader="id-1", since=BASE + (0.4 if epoch == 1 else SECOND))
+                for epoch in sorted(epochs)
+            ),
+            lives=(Life(host="s1", leader="id-1", pid=7, began=0.1),),
+        )
+    )
+
+
+def counted(history: History) -> History:
+    """With the counters as they should be, read at the beginning and when all is over."""
+    kinds_told = Counter(event.type for event in history.events)
+    values: dict[str, float] = {f"events{{{kind}}}": count for kind, count in kinds_told.items()}
+    values["retries{lost}"] = kinds_told["retried"]
+    values["attempts_lost"] = values["attempts{lost}"] = (
+        kinds_told["attempt_lost"] + kinds_told["attempt_fenced"]
+    )
+    values["attempts{unstarted}"] = kinds_told["attempt_unstarted"]
+    values["late_results"] = kinds_told["late_result"]
+    values["takeovers"] = kinds_told["takeover"]
+    values["leaderships_lost{newer_epoch}"] = len(history.epochs) - 1
+    values["fenced"] = values["leaderships_lost{newer_epoch}"] + kinds_told["attempt_fenced"]
+    for row in history.slots:
+        if row.run is None:
+            values[f"skips{{{row.reason}}}"] = values.get(f"skips{{{row.reason}}}", 0.0) + row.count
+    nothing = Scrape(host="s1", pid=7, moment=1.0, values=dict.fromkeys(values, 0.0))
+    return replace(
+        history, scrapes=(nothing, *(replace(nothing, moment=at, values=values) for at in (299, 300)))
+    )
+
+
 def a_fault(began: float, ended: float, recovery: float = 15.0) -> Fault:
     return Fault(name="1", kind="kill_worker", began=began, ended=ended, recovery=recovery)
 
@@ -158,8 +218,8 @@ def added(history: History, attempt: str, like: str) -> History:
 
 
 def test_a_clean_history_is_clean() -> None:
-    assert check(clean()) == []
-    assert check(clean((a_fault(50, 60),))) == []
+    assert check(told(clean())) == []
+    assert check(told(clean((a_fault(50, 60),)))) == []
 
 
 Plant = Callable[[History], History]
@@ -273,7 +333,7 @@ PLANTED: dict[str, tuple[Plant, set[str]]] = {
 @pytest.mark.parametrize("planted", PLANTED)
 def test_each_planted_error_is_found(planted: str) -> None:
     plant, wanted = PLANTED[planted]
-    found = check(plant(clean()))
+    found = check(told(plant(clean())))
     assert set(kinds(found)) == wanted, [str(finding) for finding in found]
 
 
@@ -302,9 +362,9 @@ EXCUSED: dict[str, Plant] = {
 
 @pytest.mark.parametrize("what", EXCUSED)
 def test_a_fault_excuses_what_it_may_have_caused_and_no_more(what: str) -> None:
-    assert check(EXCUSED[what](clean(DURING))) == []
-    assert check(EXCUSED[what](clean(BEFORE))) != []
-    assert check(EXCUSED[what](clean())) != []
+    assert check(told(EXCUSED[what](clean(DURING)))) == []
+    assert check(told(EXCUSED[what](clean(BEFORE)))) != []
+    assert check(told(EXCUSED[what](clean()))) != []
 
 
 NEVER_EXCUSED = {
@@ -318,14 +378,14 @@ NEVER_EXCUSED = {
 @pytest.mark.parametrize("planted", NEVER_EXCUSED)
 def test_no_fault_excuses_what_is_done_twice_or_told_wrong(planted: str) -> None:
     plant, wanted = NEVER_EXCUSED[planted]
-    found = set(kinds(check(plant(clean(DURING)))))
+    found = set(kinds(check(told(plant(clean(DURING))))))
     assert found >= wanted - {"missed", "lost"}, found
     assert found
 
 
 def test_a_loss_that_the_witness_survived_needs_a_kill_right_after_or_a_long_silence() -> None:
     def lost(faults: tuple[Fault, ...], *kills: tuple[str, float]) -> set[str]:
-        return set(kinds(check(replace(recorded(clean(faults), ATTEMPT, state="lost"), kills=kills))))
+        return set(kinds(check(told(replace(recorded(clean(faults), ATTEMPT, state="lost"), kills=kills)))))
 
     assert lost(DURING) == {"differs"}
     assert lost(DURING, ("w1", 100.9)) == set()
@@ -335,7 +395,7 @@ def test_a_loss_that_the_witness_survived_needs_a_kill_right_after_or_a_long_sil
 
 
 def test_no_fault_excuses_a_skip_of_a_job_that_catches_up_with_everything() -> None:
-    assert set(kinds(check(skipped(clean(DURING), "misfire")))) == {"skipped"}
+    assert set(kinds(check(told(skipped(clean(DURING), "misfire"))))) == {"skipped"}
 
 
 def test_an_overlap_skip_needs_a_run_in_the_way_that_a_fault_held_up() -> None:
@@ -347,9 +407,10 @@ def test_an_overlap_skip_needs_a_run_in_the_way_that_a_fault_held_up() -> None:
         )
         return replace(skipped(history, "overlap", WIDE_RUN), runs=runs)
 
-    assert check(held_up(clean(DURING))) == []
-    assert set(kinds(check(held_up(clean())))) == {"missed", "skipped"}
-    assert set(kinds(check(skipped(clean(DURING), "overlap", WIDE_RUN)))) == {"skipped"}
+    assert check(told(held_up(clean(DURING)))) == []
+    assert check(told(held_up(clean(BEFORE)))) == []  # what was held up lasts beyond the recovery
+    assert set(kinds(check(told(held_up(clean()))))) == {"missed", "skipped"}
+    assert set(kinds(check(told(skipped(clean(DURING), "overlap", WIDE_RUN))))) == {"skipped"}
 
 
 def test_lateness_counts_from_when_the_moved_clock_first_showed_the_fire_time() -> None:
@@ -373,4 +434,115 @@ def test_two_runs_cannot_both_stand_for_one_fire_time() -> None:
         runs=(*extra.runs, replace(run, id=f"{RUN}-x")),
         attempts=(*extra.attempts, replace(row, id=f"{RUN}-x~0~1", fence=10_000)),
     )
-    assert set(kinds(check(extra))) == {"unexplained"}
+    assert set(kinds(check(told(extra)))) == {"unexplained"}
+
+
+# ---- P7: what has happened is told and counted
+
+
+def eventful() -> History:
+    """A loss and what was done after it, a late word, a fence, a second leadership and a skip, all told and counted."""
+    history = EXCUSED["given again after a loss"](clean(DURING))
+    history = skipped(history, "misfire", f"wide@{BASE + 110:.0f}")
+    history = recorded(history, f"{WIDE_RUN}~1~1", state="lost", reason="fenced")
+    ends = tuple(end for end in history.ends if end.attempt != f"{WIDE_RUN}~1~1")
+    history = replace(history, ends=ends, attempts=tuple(_later_epoch(row) for row in history.attempts))
+    history = told(replace(history, starts=tuple(_later_start(start) for start in history.starts)))
+    first = history.events[0]
+    late = f"{WIDE_RUN}~2~1"
+    told_late = tuple(
+        replace(first, seq=1000 + number, type=kind, attempt=late, epoch=2, time=BASE + 105)
+        for number, kind in enumerate(("attempt_lost", "late_result"))
+    )
+    return counted(replace(history, events=(*history.events, *told_late)))
+
+
+def _later_epoch(row: AttemptRow) -> AttemptRow:
+    return replace(row, epoch=2) if row.assigned >= BASE + SECOND else row
+
+
+def _later_start(start: Start) -> Start:
+    return replace(start, epoch=2) if start.moment >= SECOND else start
+
+
+def without_event(history: History, kind: str) -> History:
+    """The ledger lacks one event of this type, and its counters know nothing of it either."""
+    lost = next(event for event in history.events if event.type == kind)
+    return counted(replace(history, events=tuple(event for event in history.events if event is not lost)))
+
+
+def with_count(history: History, name: str, by: float) -> History:
+    """That counter is wrong ever since the second reading."""
+    first, *rest = history.scrapes
+    wrong = [replace(one, values={**one.values, name: one.values[name] + by}) for one in rest]
+    return replace(history, scrapes=(first, *wrong))
+
+
+TELLING = (
+    "attempt_lost",
+    "attempt_fenced",
+    "retried",
+    "late_result",
+    "takeover",
+    "leader_gained",
+    "leader_lost",
+)
+
+
+def test_an_eventful_history_that_is_told_and_counted_is_clean() -> None:
+    history = eventful()
+    assert check(history) == []
+    assert {event.type for event in history.events} == set(TELLING)
+
+
+@pytest.mark.parametrize("kind", TELLING)
+def test_what_no_event_tells_is_found(kind: str) -> None:
+    assert set(kinds(check(without_event(eventful(), kind)))) == {"untold"}
+
+
+@pytest.mark.parametrize("kind", TELLING)
+def test_an_event_that_was_counted_and_is_not_there_is_found(kind: str) -> None:
+    history = eventful()
+    gone = replace(without_event(history, kind), scrapes=history.scrapes)
+    assert [one for one in check(gone) if f"events {kind}, the ledger has" in str(one)]
+
+
+@pytest.mark.parametrize("name", sorted(eventful().scrapes[-1].values))
+def test_a_counter_that_is_too_low_or_too_high_is_found(name: str) -> None:
+    assert set(kinds(check(with_count(eventful(), name, -1)))) & {"uncounted", "untold"}
+    assert set(kinds(check(with_count(eventful(), name, 1)))) & {"uncounted", "untold"}
+
+
+def test_a_counter_that_goes_back_is_found() -> None:
+    history = eventful()
+    first, second, third = history.scrapes
+    back = replace(third, values={**third.values, "retries{lost}": 0.0}, moment=301)
+    assert "uncounted" in kinds(check(replace(history, scrapes=(first, second, back, third))))
+
+
+def test_counters_that_nobody_read_are_found() -> None:
+    assert set(kinds(check(replace(eventful(), scrapes=())))) == {"uncounted"}
+
+
+def test_what_was_written_after_the_last_reading_need_not_have_been_counted() -> None:
+    """The process was killed at 120; at 90 it had counted nothing of what came later."""
+    history = eventful()
+    (life,) = history.lives
+    early = tuple(event for event in history.events if event.time <= BASE + 90)
+    values = counted(replace(history, events=early, slots=())).scrapes[-1].values
+    last = replace(history.scrapes[-1], moment=90.0, values=values)
+    killed = replace(history, lives=(replace(life, ended=120.0),), scrapes=(last,))
+    assert check(killed) == []
+    assert "uncounted" in kinds(check(replace(killed, scrapes=(replace(last, moment=119.0),))))
+
+
+def test_the_last_batch_of_a_leadership_that_the_ledger_ended_may_be_uncounted_and_no_other() -> None:
+    history = eventful()
+    values = {**history.scrapes[-1].values, "retries{lost}": 0.0, "events{retried}": 0.0}
+    values["leaderships_lost{ledger}"] = values.pop("leaderships_lost{newer_epoch}")
+    last = tuple(
+        replace(event, time=BASE + 250) if event.type == "retried" else event for event in history.events
+    )
+    scrapes = (replace(history.scrapes[-1], values=values),)
+    assert check(replace(history, events=last, scrapes=scrapes)) == []
+    assert set(kinds(check(replace(history, scrapes=scrapes)))) == {"uncounted"}
