@@ -128,7 +128,7 @@ class Leadership:
         singly_until = 0.0  # mono: while a culprit is looked for, every event is a batch of its own
         while not means.stopping.is_set():
             if pulse.asked_down:
-                self._hand_over(performer, f"asked by {pulse.asked_down}")
+                self._hand_over(performer, f"asked by {pulse.asked_down}", news)
             now = _now()
             count = 1 if now.mono < singly_until else len(events)
             batch, events = events[:count], events[count:]
@@ -169,19 +169,22 @@ class Leadership:
             if not lease.holds():
                 raise LeaseOver(lease.lost)
             events = self._take()
-        self._say_farewell(performer, "stopping", "schedulerd is stopping")
+        self._say_farewell(performer, "stopping", "schedulerd is stopping", news)
         return seen
 
-    def _hand_over(self, performer: Performer, why: str) -> None:
+    def _hand_over(self, performer: Performer, why: str, news: Sequence[Effect]) -> None:
         self._means.pulse.asked_down = ""
-        self._say_farewell(performer, "stepped_down", why)
+        self._say_farewell(performer, "stepped_down", why, news)
         raise SteppedDown(why)
 
-    def _say_farewell(self, performer: Performer, reason: str, why: str) -> None:
-        """An end of our own will, while the lease holds: it is recorded, and the next leader need not guess."""
+    def _say_farewell(self, performer: Performer, reason: str, why: str, news: Sequence[Effect]) -> None:
+        """An end of our own will, while the lease holds: it is recorded, and the next leader need not guess.
+
+        `news`: what the begin was to record, when there was no round in between that could.
+        """
         self._means.resign(reason, why)
         try:
-            performer.perform(self._means.succession.farewell(), _now())
+            performer.perform([*news, self._means.succession.farewell()[-1]], _now())
             self._means.succession.recorded()
         except (LedgerError, LeaseOver) as error:
             log.warning("the end of this leadership was not recorded: %s", error)
