@@ -84,10 +84,12 @@ class Telling(Evidence):
             types[event.epoch].add(event.type)
             if event.type == "leader_lost" and (found := _TOLD_OF.search(event.detail)):
                 ends.add(int(found[1]))
-        wrote = {row.epoch for row in self.history.attempts} | set(types)
-        for epoch in sorted(wrote - {0}):
-            for kind in ("leader_gained", "takeover"):
-                self._require(f"epoch {epoch}", "it wrote", kind, kind in types[epoch])
+        acted = {row.epoch for row in self.history.attempts}
+        acted |= {epoch for epoch, told in types.items() if told - {"leader_gained", "leader_lost"}}
+        for epoch in sorted(acted | set(types)):
+            self._require(f"epoch {epoch}", "it wrote", "leader_gained", "leader_gained" in types[epoch])
+            if epoch in acted:  # one that ends before its first round takes nothing over
+                self._require(f"epoch {epoch}", "it acted", "takeover", "takeover" in types[epoch])
         for one in ways_to_lead(self.history):
             begun = [epoch for epoch in one.epochs if "leader_gained" in types[epoch]]
             for epoch, _ in pairwise(begun):
