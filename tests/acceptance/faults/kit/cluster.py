@@ -19,6 +19,7 @@ from acceptance.faults.kit.asking import ask
 from acceptance.faults.kit.history import Life
 from acceptance.faults.kit.network import Network
 from acceptance.faults.kit.postgres_host import PostgresHost
+from acceptance.faults.kit.settings import Settings
 from support.daemons import PROGRAMS, Daemon
 from support.waiting import wait_until
 
@@ -65,9 +66,13 @@ class Cluster:
         self._deaths: dict[int, float] = {}  # pid -> moment by which it had ended
         self._consul_program = consul_program
         self._ledger = self.ledger  # as it stands in the schedulers' settings
-        self._settings = settings
-        self._scheduler_settings_more = scheduler_settings
-        self._slots = slots
+        self._settings = Settings(
+            network=self.network,
+            consul=CONSUL,
+            slots=slots,
+            of_all=settings,
+            of_schedulers=scheduler_settings,
+        )
         self._programs = dict(programs or {})
         self._consul: subprocess.Popen[bytes] | None = None
         self._stack = ExitStack()
@@ -99,7 +104,10 @@ class Cluster:
         """Start the daemon of this host; does not wait."""
         is_worker = host in self.workers
         config = self.place / f"{host}.toml"
-        config.write_text(self._worker_settings(host) if is_worker else self._scheduler_settings(host))
+        (self.place / host).mkdir(exist_ok=True)
+        config.write_text(
+            self._settings.of_worker(host) if is_worker else self._settings.of_scheduler(host, self._ledger)
+        )
         program = self._programs.get(host, [str(PROGRAMS / ("workerd" if is_worker else "schedulerd"))])
         daemon = Daemon(
             self.network.inside(host, [*program, "--config", config]),
@@ -252,49 +260,6 @@ class Cluster:
             for pid in self.network.pids(host)
             if _command(pid)
         ]
-
-    # ---- settings
-
-    def _scheduler_settings(self, host: str) -> str:
-        address = self.network.address(host)
-        (self.place / host).mkdir(exist_ok=True)
-        return f"""
-cluster = "faults"
-jobs_dir = "jobs.d"
-state_dir = "{host}"
-[api]
-listen = ""
-socket = "{host}.sock"
-[results]
-listen = "tcp://{address}:7481"
-advertise = "{address}:7481"
-[ledger]
-url = "{self._ledger}"
-{self._scheduler_settings_more}
-{self._shared()}"""
-
-    def _worker_settings(self, host: str) -> str:
-        address = self.network.address(host)
-        return f"""
-cluster = "faults"
-name = "{host}"
-state_dir = "{host}"
-slots = {self._slots}
-[listen]
-address = "tcp://{address}:7482"
-advertise = "{address}:7482"
-{self._shared()}"""
-
-    def _shared(self) -> str:
-        consul = self.network.address(CONSUL)
-        return f"""
-[transport]
-insecure = true
-[discovery]
-kind = "consul"
-[discovery.consul]
-address = "http://{consul}:8500"
-{self._settings}"""
 
     def __enter__(self) -> Self:
         self.network.__enter__()
