@@ -17,7 +17,7 @@ REQUIRED, EXCUSED, OPTIONAL = "required", "excused", "optional"
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that must not be: `kind` is missed, late, early, doubled, repeated, unexplained, unaccounted, skipped,
-    differs, lost, stale, overlapped, stuck, orphan, untold or uncounted.
+    differs, lost, stale, overlapped, stuck, orphan, untold, uncounted or unsound.
     """
 
     kind: str

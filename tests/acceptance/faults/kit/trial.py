@@ -20,6 +20,8 @@ from acceptance.faults.kit.scrapes import Scraper
 from acceptance.faults.kit.witness import job_text, read_lines, write_script
 from support.waiting import wait_until
 
+from schedulerd.adapters.ledger import invariants, whole
+
 WARM_UP = 6.0  # seconds of load before anything is required
 CLOSING = 150.0  # seconds in which every open run must end once nothing new comes
 
@@ -142,7 +144,8 @@ class Trial:
         growth = disk(self.cluster, len(history.runs))
         if baseline:
             growth += self.sampler.growth((self._since, self._since + baseline), (until - tail, until))
-        outcome = Outcome(history, check(history), growth, lateness(history), self.cluster.place)
+        findings = check(history) + [Finding("unsound", "ledger", text) for text in self._violations()]
+        outcome = Outcome(history, findings, growth, lateness(history), self.cluster.place)
         (self.cluster.place / "findings.txt").write_text(
             "\n".join(str(one) for one in outcome.findings) + "\n"
         )
@@ -150,6 +153,11 @@ class Trial:
             pickle.dump(history, file)
         (self.cluster.place / "peaks.json").write_text(json.dumps(self.sampler.peaks()) + "\n")
         return outcome
+
+    def _violations(self) -> list[str]:
+        """What `schedulerd ledger check` would say."""
+        with whole.reading(self.cluster.ledger) as ledger:
+            return list(invariants.violations(ledger))
 
     def _history(self, until: float, left_over: list[str]) -> History:
         starts, ends = read_lines(self.cluster.place)
