@@ -128,3 +128,16 @@ def test_the_last_batch_of_a_leadership_that_the_ledger_ended_may_be_uncounted_a
     scrapes = (replace(history.scrapes[-1], values=values),)
     assert check(replace(history, events=last, scrapes=scrapes)) == []
     assert set(kinds(check(replace(history, scrapes=scrapes)))) == {"uncounted"}
+
+
+def test_the_end_of_a_leadership_is_counted_when_it_is_written_not_when_it_was() -> None:
+    """It ended at 90, and was written as the next one began, after the last reading at 97."""
+    history = eventful()
+    events = tuple(
+        replace(event, time=BASE + 90) if event.type == "leader_lost" else event for event in history.events
+    )
+    early = [event for event in events if event.time <= BASE + 95 and event.type != "leader_lost"]
+    read = counted(replace(history, events=tuple(early), epochs=history.epochs[:1], slots=()))
+    last = replace(history.scrapes[-1], moment=97.0, values=read.scrapes[-1].values)
+    (life,) = history.lives
+    assert check(replace(history, events=events, lives=(replace(life, ended=120.0),), scrapes=(last,))) == []

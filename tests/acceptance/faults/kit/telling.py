@@ -16,6 +16,7 @@ from acceptance.faults.kit.history import EventRow, Scrape
 LAG = 3.0  # seconds from an event's time to its count: a commit, the sends, a busy machine
 SETTLED = 12.0  # seconds from a fire time to its row while no fault holds it up
 ENDS = ("attempt_lost", "attempt_fenced", "attempt_unstarted")
+OLDER = ("leader_lost", "unknown_result")  # their time is not that of their writing
 FENCES = ("lease", "ledger", "newer_epoch")  # ends of a leadership that are no wish of its own
 
 _TOLD_OF = re.compile(r" in epoch (\d+) ")
@@ -138,8 +139,8 @@ class Telling(Evidence):
     def _events(self, one: Led, who: str, last: Scrape) -> None:
         """By type: not more was counted than is in the ledger, and not less than was there in time to be counted."""
         rows = [event for event in self.history.events if event.epoch in one.epochs]
-        sure = [row.seq for row in rows if row.type != "unknown_result" and self._is_before(row, last)]
-        horizon = max(sure, default=0)  # by number: the time of an unknown result is its worker's
+        sure = [row.seq for row in rows if row.type not in OLDER and self._is_before(row, last)]
+        horizon = max(sure, default=0)  # by number, which is the order of writing
         there = Counter(row.type for row in rows)
         least = Counter(row.type for row in rows if row.seq <= horizon)
         least -= Counter(row.type for row in self._in_doubt(one, rows, last) if row.seq <= horizon)
