@@ -32,7 +32,7 @@ def test_nothing_is_lost_or_done_twice_in_a_mixed_run(
     seed = random.SystemRandom().randrange(10_000) if seed is None else int(seed)
     with Cluster(tmp_path, consul_program, **SHAPES[shape]) as cluster:
         faults = read_plan(Path(replay)) if replay else plan(seed, minutes * 60 - BASELINE - TAIL, cluster)
-        print(f"seed {seed}, {len(faults)} faults; their log: {tmp_path / 'faults.jsonl'} (for --replay)")
+        print(f"{shape}, seed {seed}, {len(faults)} faults; for --replay: {tmp_path / 'faults.jsonl'}")
         trial = Trial(cluster)
         trial.begin()
         trial.rest(BASELINE)
