@@ -13,7 +13,7 @@ from acceptance.faults.kit.checker import Finding, check, kinds, lateness
 from acceptance.faults.kit.cluster import Cluster, boot_now
 from acceptance.faults.kit.doing import Stage
 from acceptance.faults.kit.history import Fault, History, JobPlan, SchedulerClock
-from acceptance.faults.kit.ledger_rows import open_runs, read_rows
+from acceptance.faults.kit.ledger_rows import open_runs, read_rows, size
 from acceptance.faults.kit.nemesis import Nemesis, Planned
 from acceptance.faults.kit.resources import Sampler, disk
 from acceptance.faults.kit.scrapes import Scraper
@@ -151,7 +151,8 @@ class Trial:
         )
         with (self.cluster.place / "history.pickle").open("wb") as file:
             pickle.dump(history, file)
-        (self.cluster.place / "peaks.json").write_text(json.dumps(self.sampler.peaks()) + "\n")
+        peaks = {**self.sampler.peaks(), "ledger": size(self.cluster.ledger)[0]}
+        (self.cluster.place / "peaks.json").write_text(json.dumps(peaks) + "\n")
         return outcome
 
     def _violations(self) -> list[str]:
