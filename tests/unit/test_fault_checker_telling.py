@@ -20,6 +20,8 @@ from support.fault_history import (
     unheard,
 )
 
+KILLED = (("s1", 120.0),)
+
 
 def eventful() -> History:
     """A loss and what was done after it, a late word, a fence, a second leadership and a skip, all told and counted."""
@@ -113,7 +115,7 @@ def test_what_was_written_after_the_last_reading_need_not_have_been_counted() ->
     early = tuple(event for event in history.events if event.time <= BASE + 90)
     values = counted(replace(history, events=early, slots=())).scrapes[-1].values
     last = replace(history.scrapes[-1], moment=90.0, values=values)
-    killed = replace(history, lives=(replace(life, ended=120.0),), scrapes=(last,))
+    killed = replace(history, lives=(replace(life, ended=120.0),), kills=KILLED, scrapes=(last,))
     assert check(killed) == []
     assert "uncounted" in kinds(check(replace(killed, scrapes=(replace(last, moment=119.0),))))
 
@@ -140,4 +142,29 @@ def test_the_end_of_a_leadership_is_counted_when_it_is_written_not_when_it_was()
     read = counted(replace(history, events=tuple(early), epochs=history.epochs[:1], slots=()))
     last = replace(history.scrapes[-1], moment=97.0, values=read.scrapes[-1].values)
     (life,) = history.lives
-    assert check(replace(history, events=events, lives=(replace(life, ended=120.0),), scrapes=(last,))) == []
+    assert (
+        check(
+            replace(
+                history, events=events, lives=(replace(life, ended=120.0),), kills=KILLED, scrapes=(last,)
+            )
+        )
+        == []
+    )
+
+
+def test_a_leader_that_was_asked_to_end_says_so_and_a_killed_one_need_not() -> None:
+    history = eventful()
+    (life,) = history.lives
+    ended = replace(history, lives=(replace(life, ended=310.0),))
+    assert [str(one).partition(",")[0] for one in check(ended)] == [
+        "untold: epoch 2: its leader was asked to end"
+    ]
+    assert check(replace(ended, kills=(("s1", 310.0),))) == []
+    farewell = replace(
+        next(event for event in history.events if event.type == "leader_lost"),
+        seq=2000,
+        time=BASE + 309,
+        epoch=2,
+        detail="s1 led in epoch 2 until now: stopping: schedulerd is stopping",
+    )
+    assert check(replace(ended, events=(*history.events, farewell))) == []

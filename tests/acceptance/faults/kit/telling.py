@@ -13,13 +13,15 @@ from acceptance.faults.kit.counting import Led, ways_to_lead
 from acceptance.faults.kit.evidence import Evidence
 from acceptance.faults.kit.history import EventRow, Scrape
 
+AT_MOST = 20.0  # seconds that a commit takes until its failure is known
+STOPPING = 5.0  # seconds in which a process that was asked to end gives up the lead and ends
 LAG = 3.0  # seconds from an event's time to its count: a commit, the sends, a busy machine
 SETTLED = 12.0  # seconds from a fire time to its row while no fault holds it up
 ENDS = ("attempt_lost", "attempt_fenced", "attempt_unstarted")
 OLDER = ("leader_lost", "unknown_result")  # their time is not that of their writing
 FENCES = ("lease", "ledger", "newer_epoch")  # ends of a leadership that are no wish of its own
 
-_TOLD_OF = re.compile(r" in epoch (\d+) ")
+_TOLD_OF = re.compile(r" in epoch (\d+) until now: (\w+):")
 
 # counters that are the same thing counted twice: (sum of these, sum of those)
 _SAME = (
@@ -42,9 +44,12 @@ class Telling(Evidence):
     def judge(self) -> None:
         """The ledger, then the counters."""
         self._told: dict[str, Counter[str]] = defaultdict(Counter)  # attempt -> type -> how often
+        self._ends: dict[int, tuple[str, float]] = {}  # epoch -> why it ended, and when
         for event in self.history.events:
             if event.attempt is not None:
                 self._told[event.attempt][event.type] += 1
+            if event.type == "leader_lost" and (found := _TOLD_OF.search(event.detail)):
+                self._ends[int(found[1])] = (found[2], self.history.clock.moments(event.time)[-1])
         self._attempts()
         self._leaderships()
         scrapes: dict[int, list[Scrape]] = defaultdict(list)
@@ -80,11 +85,8 @@ class Telling(Evidence):
 
     def _leaderships(self) -> None:
         types: dict[int, set[str]] = defaultdict(set)
-        ends: set[int] = set()
         for event in self.history.events:
             types[event.epoch].add(event.type)
-            if event.type == "leader_lost" and (found := _TOLD_OF.search(event.detail)):
-                ends.add(int(found[1]))
         acted = {row.epoch for row in self.history.attempts}
         acted |= {epoch for epoch, told in types.items() if told - {"leader_gained", "leader_lost"}}
         for epoch in sorted(acted | set(types)):
@@ -94,7 +96,20 @@ class Telling(Evidence):
         for one in ways_to_lead(self.history):
             begun = [epoch for epoch in one.epochs if "leader_gained" in types[epoch]]
             for epoch, _ in pairwise(begun):
-                self._require(f"epoch {epoch}", "its leader led again later", "leader_lost", epoch in ends)
+                text = "its leader led again later"
+                self._require(f"epoch {epoch}", text, "leader_lost", epoch in self._ends)
+            if begun and self._led_to_an_orderly_end(one):
+                text = "its leader was asked to end"
+                self._require(f"epoch {begun[-1]}", text, "leader_lost", begun[-1] in self._ends)
+
+    def _led_to_an_orderly_end(self, one: Led) -> bool:
+        """The process led until it was asked to end, and nothing kept it from saying so."""
+        ended = one.life.ended
+        if ended is None or one.terms[-1][1] < ended - STOPPING or self.excuses(ended - STOPPING, ended):
+            return False
+        return not any(
+            host == one.life.host and abs(moment - ended) < STOPPING for host, moment in self.history.kills
+        )
 
     def _require(self, subject: str, why: str, kind: str, is_told: bool) -> None:
         if not is_told:
@@ -208,8 +223,16 @@ class Telling(Evidence):
             ended = float("inf") if one.life.ended is None else one.life.ended
             if one.was_leading_at_the_end(read):
                 found.append((read, ended))
-            if one.life.pid in last and last[one.life.pid].values.get("leaderships_lost{ledger}", 0.0):
-                found += [(since, until) for since, until in one.terms]  # the last batch of each is in doubt
+            for epoch, term in zip(one.epochs, one.terms, strict=True):
+                why, end = self._ends.get(epoch, ("", term[1]))
+                if why == "ledger":  # its last batch may be in the ledger, for all that its writer knows
+                    found.append((end - AT_MOST, end))
+                elif (
+                    not why
+                    and one.life.pid in last
+                    and last[one.life.pid].values.get("leaderships_lost{ledger}", 0.0)
+                ):
+                    found.append(term)
         return found
 
     def _was_seen(self, due: float, blind: list[tuple[float, float]]) -> bool:
