@@ -9,6 +9,7 @@ WINDOWS ?= 20000
 FRAMES ?= 1000000
 MINUTES ?= 15
 PARALLEL ?= 3
+TRIALS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run test sim cron fuzz faults bench lint lock clean
@@ -51,8 +52,9 @@ fuzz: $(READY)
 faults: $(READY)
 	@$(BIN)/python tests/support/consul_binary.py > /dev/null
 	@$(BIN)/python tests/support/nft_binary.py > /dev/null
-	@exec $(BIN)/python -m pytest tests/acceptance/faults --long --minutes=$(MINUTES) $(if $(SEED),--fault-seed=$(SEED)) \
-	    $(if $(REPLAY),--replay=$(abspath $(REPLAY))) -rP -o faulthandler_timeout=0 $(ARGS)
+	@$(BIN)/python tests/support/postgres_binaries.py > /dev/null
+	@exec $(BIN)/python -m pytest -n $(TRIALS) --dist worksteal tests/acceptance/faults --long --minutes=$(MINUTES) \
+	    $(if $(SEED),--fault-seed=$(SEED)) $(if $(REPLAY),--replay=$(abspath $(REPLAY))) -rP -o faulthandler_timeout=0 $(ARGS)
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench

@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the tests marked long: minutes each")
     parser.addoption("--minutes", type=float, default=15.0, help="how long the mixed run of faults lasts")
     parser.addoption("--fault-seed", type=int, default=None, help="the seed that faults are drawn with")
+    parser.addoption("--every-shape", action="store_true", help="each fault in each shape of cluster: hours")
     parser.addoption("--replay", default=None, help="a log of faults (faults.jsonl) to play again")
 
 

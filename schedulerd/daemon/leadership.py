@@ -33,7 +33,7 @@ from schedulerd.daemon.clock_trust import ClockTrust
 from schedulerd.daemon.inbox import Inbox
 from schedulerd.daemon.perform import LeaseOver, Performer, Watch
 from schedulerd.daemon.pulse import TAKEOVER, Pulse
-from schedulerd.daemon.succession import Succession
+from schedulerd.daemon.succession import OF_OWN_WILL, Succession
 from schedulerd.errors import CommandError, LedgerContentError, LedgerError
 from schedulerd.hostkit import clock
 from schedulerd.model.moment import Moment
@@ -91,10 +91,12 @@ class Means:
     found: WorkersSeen | None = None  # what discovery said last
 
     def resign(self, reason: str, why: str) -> None:
-        """We lead no more: reason in a word, and in a sentence."""
+        """We lead no more: reason in a word, and in a sentence. A leadership that somebody else ended was fenced."""
         self.pulse.is_leading = False
         self.pulse.trouble = why
-        self.succession.end(reason, why, self.pulse.epoch)
+        has_ended = self.succession.end(reason, why, self.pulse.epoch)
+        if has_ended and reason not in OF_OWN_WILL:
+            self.on_fenced()
         self.inbox.refuse_all(f"schedulerd does not lead: {why}")
 
 
@@ -137,7 +139,7 @@ class Leadership:
         singly_until = 0.0  # mono: while a culprit is looked for, every event is a batch of its own
         while not means.stopping.is_set():
             if pulse.asked_down:
-                self._hand_over(performer, f"asked by {pulse.asked_down}")
+                self._hand_over(performer, f"asked by {pulse.asked_down}", news)
             now = _now()
             count = 1 if now.mono < singly_until else len(events)
             batch, events = events[:count], events[count:]
@@ -146,7 +148,6 @@ class Leadership:
                 if isinstance(effects[0], StepDown):
                     newer = effects[0].seen
                     means.resign("newer_epoch", f"a worker has seen epoch {newer}, ours is {epoch}")
-                    means.on_fenced()
                     return newer
                 performer.perform([*news, *effects], now)
             except (LedgerContentError, CoreFault) as error:
@@ -179,19 +180,22 @@ class Leadership:
             if not lease.holds():
                 raise LeaseOver(lease.lost)
             events = self._take()
-        self._say_farewell(performer, "stopping", "schedulerd is stopping")
+        self._say_farewell(performer, "stopping", "schedulerd is stopping", news)
         return seen
 
-    def _hand_over(self, performer: Performer, why: str) -> None:
+    def _hand_over(self, performer: Performer, why: str, news: Sequence[Effect]) -> None:
         self._means.pulse.asked_down = ""
-        self._say_farewell(performer, "stepped_down", why)
+        self._say_farewell(performer, "stepped_down", why, news)
         raise SteppedDown(why)
 
-    def _say_farewell(self, performer: Performer, reason: str, why: str) -> None:
-        """An end of our own will, while the lease holds: it is recorded, and the next leader need not guess."""
+    def _say_farewell(self, performer: Performer, reason: str, why: str, news: Sequence[Effect]) -> None:
+        """An end of our own will, while the lease holds: it is recorded, and the next leader need not guess.
+
+        `news`: what the begin was to record, when there was no round in between that could.
+        """
         self._means.resign(reason, why)
         try:
-            performer.perform(self._means.succession.farewell(), _now())
+            performer.perform([*news, self._means.succession.farewell()[-1]], _now())
             self._means.succession.recorded()
         except (LedgerError, LeaseOver) as error:
             log.warning("the end of this leadership was not recorded: %s", error)

@@ -177,10 +177,8 @@ class Loop(Pulse):
                 self._election.refuse(error.own, error.before)
             except LeaseOver as error:
                 means.resign("lease", str(error))
-                self._on_fenced()
             except StaleEpoch as error:
                 means.resign("newer_epoch", str(error))
-                self._on_fenced()
                 self._deposed()
                 why_aside, retry = "a newer leader has written to the ledger", RETRY
             except LedgerError as error:
@@ -188,7 +186,6 @@ class Loop(Pulse):
                     raise
                 log.error("the ledger failed: %s; nothing was sent, the state is rebuilt from it", error)
                 means.resign("ledger", str(error))
-                self._on_fenced()
                 why_aside, retry = "the ledger failed", RETRY
             finally:
                 self.finished()

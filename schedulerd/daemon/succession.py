@@ -1,10 +1,12 @@
 """What is told of leaderships that begin and end: to the ledger as events, to the others by the election.
 
 The end of one that lost its lease cannot be recorded by itself: whoever leads next records whom it follows, and how
-that one ended, as far as the ledger and the election tell. Decides nothing.
+that one ended, as far as the ledger and the election tell. What has not begun has no end: a try to lead that the ledger
+refused is a line of the log. Decides nothing.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
@@ -23,6 +25,7 @@ HANDED_OVER, LOST, EXPIRED, RESTARTED = (
     "expired",
     "restarted",
 )  # how the former one ended
+UNRECORDED = 100  # ends at most that wait to be recorded: a ledger that fails at each first commit
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,10 @@ class Succession:
         self._card = card
         self._on_lost = on_lost
         self._on_followed = on_followed
-        self._end: RecordEvent | None = None  # of our newest leadership, until it is recorded
+        self._is_begun = False
+        self._ends: deque[RecordEvent] = deque(
+            maxlen=UNRECORDED
+        )  # of our leaderships, until they are recorded
         self._warning = ""  # what is to be recorded at the next begin
         self._warned = ""  # as it was said last
         self._how = ""  # how the one before ours ended, until that is recorded
@@ -54,6 +60,7 @@ class Succession:
 
     def begin(self, epoch: int, now: datetime, former: Former | None, ledger_id: str) -> list[RecordEvent]:
         """We lead: tell the others, and what is to be recorded; call `recorded` when it is."""
+        self._is_begun = True
         after = ""
         if former is not None:
             self._how, how = self._end_of(former)
@@ -68,19 +75,24 @@ class Succession:
         told = [RecordEvent(type="rival_leader", time=now, detail=self._warning)] if self._warning else []
         return [*self.farewell(), gained, *told]
 
-    def end(self, reason: str, why: str, epoch: int) -> None:
-        """Our leadership ended: `reason` in a word, `why` in a sentence."""
+    def end(self, reason: str, why: str, epoch: int) -> bool:
+        """Our leadership ended: `reason` in a word, `why` in a sentence. False: it had not begun, nothing ended."""
+        if not self._is_begun:
+            log.warning("leading did not begin  reason=%s detail=%s", reason, why)
+            return False
+        self._is_begun = False
         self._on_lost(reason)
         level = logging.INFO if reason in OF_OWN_WILL else logging.WARNING
         log.log(level, "leading no more  epoch=%d reason=%s detail=%s", epoch, reason, why)
         detail = f"{self._card.name} led in epoch {epoch} until now: {reason}: {why}"
-        self._end = RecordEvent(type="leader_lost", time=clock.utc_now(), detail=detail)
+        self._ends.append(RecordEvent(type="leader_lost", time=clock.utc_now(), detail=detail))
         self._card = structs.replace(self._card, ended=f"{reason}: {why}")
         self._election.announce(self._card)  # whoever is elected next finds it in the key
+        return True
 
     def farewell(self) -> list[RecordEvent]:
-        """The end of our newest leadership, until it is recorded."""
-        return [] if self._end is None else [self._end]
+        """The ends of our leaderships that are not recorded yet."""
+        return list(self._ends)
 
     def warn(self, words: str) -> None:
         """To be recorded at our next begin, if it is more than nothing and was not said before."""
@@ -89,7 +101,7 @@ class Succession:
 
     def recorded(self) -> None:
         """What was to be recorded is in the ledger."""
-        self._end = None
+        self._ends.clear()
         self._warning = ""
         if self._how:
             self._on_followed(self._how)

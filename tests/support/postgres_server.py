@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import psycopg
 from support.ports import free_ports
@@ -31,6 +31,7 @@ class PostgresServer:
         self._home = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._data = self._home / "data"
         self.log = self._home / "log"
+        self.address = "127.0.0.1"  # where it listens
         (self.port,) = free_ports(1)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -155,11 +156,9 @@ class PostgresServer:
         return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def _launch(self) -> None:
-        # The server ends with us even if we are killed; setpriv is part of every Debian.
-        guard = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
         settings = {
             "port": self.port,
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.address,
             "unix_socket_directories": self._home,
             "fsync": "off",  # nobody pulls the plug; a crash of the server alone loses nothing
             "max_connections": 60,
@@ -167,13 +166,18 @@ class PostgresServer:
         }
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*guard, self._binaries / "postgres", "-D", self._data, *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                **self._as_user(),
-            )
+            self._process = self._spawn([self._binaries / "postgres", "-D", self._data, *options], log)
+
+    def _spawn(self, argv: list[str | Path], log: BinaryIO) -> "subprocess.Popen[bytes]":
+        """Start the server's process; it ends with us even if we are killed (setpriv is part of every Debian)."""
+        guard = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
+        return subprocess.Popen(
+            [*guard, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            **self._as_user(),
+        )
 
     def _make_reachable(self) -> None:
         """A copy of the programs, when they were fetched to where only root may go."""

@@ -15,8 +15,14 @@ BASELINE = 30.0  # seconds of load before the first fault, for what is normal
 TAIL = 60.0  # seconds after the last fault and its recovery in which all is on time
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """In which shapes: what the two schedulers on one SQLite file add is in the others, or is played alone."""
+    if "shape" in metafunc.fixturenames:
+        is_every = metafunc.config.getoption("--every-shape")
+        metafunc.parametrize("shape", SHAPES if is_every else ["one-scheduler", "postgres"])
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("shape", SHAPES)
 def test_nothing_is_lost_or_done_twice_in_a_mixed_run(
     tmp_path: Path, consul_program: Path, request: pytest.FixtureRequest, shape: str
 ) -> None:
@@ -26,7 +32,7 @@ def test_nothing_is_lost_or_done_twice_in_a_mixed_run(
     seed = random.SystemRandom().randrange(10_000) if seed is None else int(seed)
     with Cluster(tmp_path, consul_program, **SHAPES[shape]) as cluster:
         faults = read_plan(Path(replay)) if replay else plan(seed, minutes * 60 - BASELINE - TAIL, cluster)
-        print(f"seed {seed}, {len(faults)} faults; their log: {tmp_path / 'faults.jsonl'} (for --replay)")
+        print(f"{shape}, seed {seed}, {len(faults)} faults; for --replay: {tmp_path / 'faults.jsonl'}")
         trial = Trial(cluster)
         trial.begin()
         trial.rest(BASELINE)

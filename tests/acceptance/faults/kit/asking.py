@@ -12,6 +12,11 @@ _JSON = {"Content-Type": "application/json", "Host": "localhost"}
 
 def ask(path: Path, target: str, method: str, seconds: float) -> Any:
     """JSON of the API behind the socket `path`. Raises OSError or HTTPException, and AssertionError for a refusal."""
+    return json.loads(read(path, target, method, seconds))
+
+
+def read(path: Path, target: str, method: str, seconds: float) -> bytes:
+    """As `ask`, the answer as it came."""
     connection = _OverSocket(path, seconds)
     try:
         connection.request(method, target, body=b"{}" if method == "POST" else None, headers=_JSON)
@@ -19,7 +24,7 @@ def ask(path: Path, target: str, method: str, seconds: float) -> Any:
         body = answer.read()
         if answer.status >= 300:
             raise AssertionError(f"{method} {target} was answered with {answer.status}: {body[:500]!r}")
-        return json.loads(body)
+        return body
     finally:
         connection.close()
 

@@ -1,4 +1,5 @@
-"""Judges a history: which fire times had to run, which did, and whether the ledger says what the witnesses say.
+"""Judges a history: which fire times had to run, which did, whether the ledger says what the witnesses say, and
+whether every loss, retry, fence and skip is told and counted.
 
 A fire time is *required* when no fault and no recovery was under way as it came due: it has to run, on time.
 It is *excused* otherwise: it may be late, and be skipped where its job's policy says so. It is *optional* at the
@@ -12,14 +13,16 @@ from acceptance.faults.kit.attempts import Attempts
 from acceptance.faults.kit.evidence import REQUIRED, Evidence, Finding
 from acceptance.faults.kit.fire_times import FireTimes
 from acceptance.faults.kit.history import History
+from acceptance.faults.kit.telling import Telling
 
 
 def check(history: History) -> list[Finding]:
     """Every finding; none means that the history is clean."""
-    fire_times, attempts = FireTimes(history), Attempts(history)
+    fire_times, attempts, telling = FireTimes(history), Attempts(history), Telling(history)
     fire_times.judge()
     attempts.judge()
-    return fire_times.findings + attempts.findings
+    telling.judge()
+    return fire_times.findings + attempts.findings + telling.findings
 
 
 def kinds(findings: Sequence[Finding]) -> Counter[str]:

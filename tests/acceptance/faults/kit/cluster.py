@@ -1,4 +1,4 @@
-"""schedulerd, workers and Consul as processes, each on a host of its own in a faulty network. Makes no fault itself.
+"""schedulerd, workers, Consul and PostgreSQL as processes, each on a host of its own. Makes no fault itself.
 
 A second scheduler is one more name in `schedulers`; another election is one more line in `scheduler_settings`. The
 test speaks to the schedulers over their Unix sockets, which no fault of the network touches.
@@ -16,11 +16,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from acceptance.faults.kit.asking import ask
+from acceptance.faults.kit.history import Life
 from acceptance.faults.kit.network import Network
+from acceptance.faults.kit.postgres_host import PostgresHost
+from acceptance.faults.kit.settings import Settings
 from support.daemons import PROGRAMS, Daemon
 from support.waiting import wait_until
 
 CONSUL = "consul"
+POSTGRES = "pg"  # the host of a PostgreSQL, where a cluster has one
 LEDGER = "ledger"  # the disk of the SQLite ledger
 SMALL = {LEDGER: "64m"}  # what a small disk holds; others 16m
 READY_SECONDS = 90.0
@@ -36,36 +40,43 @@ class Cluster:
         *,
         schedulers: Sequence[str] = ("s1",),
         workers: Sequence[str] = ("w1", "w2", "w3"),
-        others: Sequence[str] = (),
-        ledger: str = "",
+        has_postgres: bool = False,
         settings: str = "",
         scheduler_settings: str = "",
         slots: int = 8,
         has_small_disks: bool = False,
         programs: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """`others`: more hosts, such as a database's; `ledger`: its URL, for all schedulers (default: a SQLite file).
+        """`has_postgres`: the ledger is in a PostgreSQL on a host of its own, otherwise in an SQLite file.
         `settings` go to the end of every daemon's, `scheduler_settings` of the schedulers'.
 
         `programs`: how to start the daemon of a host, when it is not the installed program (for mutants).
         """
         self.place = place
         self.schedulers, self.workers = tuple(schedulers), tuple(workers)
-        self.network = Network((*schedulers, *workers, CONSUL, *others))
+        self.network = Network((*schedulers, *workers, CONSUL, *([POSTGRES] if has_postgres else [])))
         self.has_small_disks = (
             has_small_disks  # ledger and state directories each on a disk that can be filled
         )
-        self.ledger_file = place / LEDGER / "ledger.db"
+        self.postgres: PostgresHost | None = None
+        self.ledger = f"sqlite://{place / LEDGER / 'ledger.db'}"  # URL under which the tests read it
         self.daemons: dict[str, Daemon] = {}
         self.kills: list[tuple[str, float]] = []  # (host, moment)
+        self._births: list[tuple[str, int, float]] = []  # (host, pid, moment) of schedulers' processes
+        self._deaths: dict[int, float] = {}  # pid -> moment by which it had ended
         self._consul_program = consul_program
-        self._ledger = ledger or f"sqlite://{self.ledger_file}"
-        self._settings = settings
-        self._scheduler_settings_more = scheduler_settings
-        self._slots = slots
+        self._ledger = self.ledger  # as it stands in the schedulers' settings
+        self._settings = Settings(
+            network=self.network,
+            consul=CONSUL,
+            slots=slots,
+            of_all=settings,
+            of_schedulers=scheduler_settings,
+        )
         self._programs = dict(programs or {})
         self._consul: subprocess.Popen[bytes] | None = None
         self._stack = ExitStack()
+        self._database = ExitStack()
         self._offsets: dict[str, float] = {}
 
     def disk(self, name: str) -> Path:
@@ -93,19 +104,27 @@ class Cluster:
         """Start the daemon of this host; does not wait."""
         is_worker = host in self.workers
         config = self.place / f"{host}.toml"
-        config.write_text(self._worker_settings(host) if is_worker else self._scheduler_settings(host))
+        (self.place / host).mkdir(exist_ok=True)
+        config.write_text(
+            self._settings.of_worker(host) if is_worker else self._settings.of_scheduler(host, self._ledger)
+        )
         program = self._programs.get(host, [str(PROGRAMS / ("workerd" if is_worker else "schedulerd"))])
         daemon = Daemon(
             self.network.inside(host, [*program, "--config", config]),
             log=self.place / f"{host}.log",
             env={"SCHEDULERD_FAILPOINT_CLOCK": str(self._clock_file(host))},
         )
+        if host in self.daemons:
+            self._deaths.setdefault(self.daemons[host].pid, boot_now())  # it ended by itself
         self.daemons[host] = self._stack.enter_context(daemon)
+        if not is_worker:
+            self._births.append((host, daemon.pid, boot_now()))
 
     def kill(self, host: str) -> None:
         """kill -9 of the daemon, and of nothing else on its host."""
         self.kills.append((host, boot_now()))
         self.daemons[host].kill()
+        self._deaths[self.daemons[host].pid] = boot_now()
 
     def send(self, host: str, number: signal.Signals) -> None:
         """A signal to the daemon."""
@@ -114,6 +133,20 @@ class Cluster:
     def stop(self, host: str, seconds: float = 60.0) -> None:
         """TERM, and wait for its end."""
         self.daemons[host].stop(seconds)
+        self._deaths[self.daemons[host].pid] = boot_now()
+
+    def lives(self) -> tuple[Life, ...]:
+        """Every process of a scheduler that there was."""
+        return tuple(
+            Life(
+                host=host,
+                leader=(self.place / host / "id").read_text().strip(),
+                pid=pid,
+                began=began,
+                ended=self._deaths.get(pid),
+            )
+            for host, pid, began in self._births
+        )
 
     def start_consul(self, *, keep: bool = True) -> None:
         """Start Consul; with an empty memory unless `keep`. Returns when the process runs."""
@@ -141,6 +174,16 @@ class Cluster:
                 stderr=log,
                 cwd=self.place,
             )
+
+    def _start_postgres(self) -> None:
+        host = PostgresHost(self.network, POSTGRES)
+        try:
+            self.postgres = self._database.enter_context(host)
+        except BaseException:
+            self.network.close()
+            raise
+        name = self.postgres.new_database()
+        self._ledger, self.ledger = self.postgres.url_inside(name), self.postgres.url(name)
 
     def kill_consul(self) -> None:
         """kill -9 of Consul."""
@@ -218,51 +261,10 @@ class Cluster:
             if _command(pid)
         ]
 
-    # ---- settings
-
-    def _scheduler_settings(self, host: str) -> str:
-        address = self.network.address(host)
-        (self.place / host).mkdir(exist_ok=True)
-        return f"""
-cluster = "faults"
-jobs_dir = "jobs.d"
-state_dir = "{host}"
-[api]
-listen = ""
-socket = "{host}.sock"
-[results]
-listen = "tcp://{address}:7481"
-advertise = "{address}:7481"
-[ledger]
-url = "{self._ledger}"
-{self._scheduler_settings_more}
-{self._shared()}"""
-
-    def _worker_settings(self, host: str) -> str:
-        address = self.network.address(host)
-        return f"""
-cluster = "faults"
-name = "{host}"
-state_dir = "{host}"
-slots = {self._slots}
-[listen]
-address = "tcp://{address}:7482"
-advertise = "{address}:7482"
-{self._shared()}"""
-
-    def _shared(self) -> str:
-        consul = self.network.address(CONSUL)
-        return f"""
-[transport]
-insecure = true
-[discovery]
-kind = "consul"
-[discovery.consul]
-address = "http://{consul}:8500"
-{self._settings}"""
-
     def __enter__(self) -> Self:
         self.network.__enter__()
+        if POSTGRES in self.network.hosts:
+            self._start_postgres()
         for name in (LEDGER, *self.workers):
             self.disk(name).mkdir()
             if self.has_small_disks:
@@ -277,6 +279,7 @@ address = "http://{consul}:8500"
         try:
             self.close()
         finally:
+            self._database.close()
             self.network.close()
             if self.has_small_disks:
                 for name in (LEDGER, *self.workers):

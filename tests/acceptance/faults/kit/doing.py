@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from acceptance.faults.kit import relay
-from acceptance.faults.kit.cluster import LEDGER, Cluster
+from acceptance.faults.kit.cluster import LEDGER, POSTGRES, Cluster
 from acceptance.faults.kit.history import JobPlan
 from acceptance.faults.kit.ledger_rows import unfinished
 from acceptance.faults.kit.network import RELAY_PORT
+from acceptance.faults.kit.postgres_host import PostgresHost
 from acceptance.faults.kit.witness import job_text
 from support.waiting import wait_until
 
@@ -98,6 +99,52 @@ def kill_consul(stage: Stage, name: str, args: Args) -> None:
 
 def start_consul(stage: Stage, name: str, args: Args) -> None:
     stage.cluster.start_consul(keep=args["keep"])
+
+
+# ---- PostgreSQL
+
+
+def _postgres(stage: Stage) -> PostgresHost:
+    assert stage.cluster.postgres is not None
+    return stage.cluster.postgres
+
+
+def stop_postgres(stage: Stage, name: str, args: Args) -> None:
+    """The server ends in the middle of a commit: `how` is fast (in order) or immediate (as a crash)."""
+    server = _postgres(stage)
+    how = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[args["how"]]
+    server.amid_a_commit(lambda: server.stop(how))
+
+
+def start_postgres(stage: Stage, name: str, args: Args) -> None:
+    _postgres(stage).start()
+
+
+def end_backends_amid_a_commit(stage: Stage, name: str, args: Args) -> None:
+    server = _postgres(stage)
+    server.amid_a_commit(server.end_backends)
+
+
+def end_backends(stage: Stage, name: str, args: Args) -> None:
+    _postgres(stage).end_backends()
+
+
+def pause_postgres(stage: Stage, name: str, args: Args) -> None:
+    _postgres(stage).stand_still()
+
+
+def resume_postgres(stage: Stage, name: str, args: Args) -> None:
+    _postgres(stage).go_on()
+
+
+def cut_leader_from_postgres(stage: Stage, name: str, args: Args) -> None:
+    """What goes `ways` (to PostgreSQL, from it, or both) between it and who leads now is lost."""
+    network, leader = stage.cluster.network, stage.leader()
+    args["host"] = leader
+    if "to" in args["ways"]:
+        network.cut(name, leader, POSTGRES)
+    if "from" in args["ways"]:
+        network.cut(name, POSTGRES, leader)
 
 
 # ---- disks
@@ -209,9 +256,9 @@ def burst(stage: Stage, name: str, args: Args) -> None:
     assert len(answer["added"]) == args["jobs"], answer
     stage.extra_jobs += plans
     prefix = f"burst-{name}-"
-    came = wait_until(lambda: unfinished(cluster.ledger_file, prefix) == (args["jobs"], 0), 240, every=1.0)
+    came = wait_until(lambda: unfinished(cluster.ledger, prefix) == (args["jobs"], 0), 240, every=1.0)
     assert came, (
-        f"of {args['jobs']} jobs at one instant (runs, unfinished): {unfinished(cluster.ledger_file, prefix)}"
+        f"of {args['jobs']} jobs at one instant (runs, unfinished): {unfinished(cluster.ledger, prefix)}"
     )
 
 

@@ -1,6 +1,6 @@
 """A history made ready to be judged: who began what when, which fire times there are, and what faults excuse.
 
-The judging is for fire_times.py and attempts.py; both stand on this.
+The judging is for fire_times.py, attempts.py and telling.py; all stand on this.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ REQUIRED, EXCUSED, OPTIONAL = "required", "excused", "optional"
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that must not be: `kind` is missed, late, early, doubled, repeated, unexplained, unaccounted, skipped,
-    differs, lost, stale, overlapped, stuck or orphan.
+    differs, lost, stale, overlapped, stuck, orphan, untold, uncounted or unsound.
     """
 
     kind: str

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from acceptance.faults.kit import doing as do
-from acceptance.faults.kit.cluster import CONSUL, LEDGER, Cluster
+from acceptance.faults.kit.cluster import CONSUL, LEDGER, POSTGRES, Cluster
 from acceptance.faults.kit.doing import Args, Stage
 
 LEADER_RECOVERY = 30.0  # seconds after a leader fault in which fire times may be late (P5)
 WORKER_RECOVERY = 15.0  # and after any other fault
 BURST = 5_000  # jobs at one instant
-POSTGRES = "pg"  # the host of a PostgreSQL, where a test has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +47,13 @@ def _any_host(rng: random.Random, cluster: Cluster) -> Args:
 
 
 def _between(*one: str) -> Callable[[random.Random, Cluster], Args]:
-    """A cut between a host of each of two sides (scheduler, worker, consul, pg)."""
+    """A cut between a host of each of two sides (scheduler, worker, consul)."""
 
     def draw(rng: random.Random, cluster: Cluster) -> Args:
         sides = {
             "scheduler": cluster.schedulers,
             "worker": cluster.workers,
             "consul": (CONSUL,),
-            "pg": (POSTGRES,),
         }
         return {"from": rng.choice(sides[one[0]]), "to": rng.choice(sides[one[1]])}
 
@@ -101,8 +99,21 @@ def _has_small_disks(cluster: Cluster) -> bool:
     return cluster.has_small_disks
 
 
+def _has_small_ledger(cluster: Cluster) -> bool:
+    return cluster.has_small_disks and not _has_postgres(cluster)
+
+
 def _has_postgres(cluster: Cluster) -> bool:
     return POSTGRES in cluster.network.hosts
+
+
+def _of_postgres(
+    begin: Callable[[Stage, str, Args], None],
+    end: Callable[[Stage, str, Args], None],
+    hold: tuple[float, float],
+    **choices: tuple[Any, ...],
+) -> Kind:
+    return Kind(_with(_nothing, **choices), begin, end, hold, _leader_recovery, applies=_has_postgres)
 
 
 KINDS: dict[str, Kind] = {
@@ -128,9 +139,6 @@ KINDS: dict[str, Kind] = {
         _between("scheduler", "consul"), do.cut_both, do.lift, (5, 40), _leader_recovery, may_join=True
     ),
     "cut_worker_consul": Kind(_between("worker", "consul"), do.cut_both, do.lift, (25, 40), may_join=True),
-    "cut_scheduler_postgres": Kind(
-        _between("scheduler", "pg"), do.cut_both, do.lift, (5, 20), _leader_recovery, applies=_has_postgres
-    ),
     "unplug_worker": Kind(_worker, do.unplug, do.plug, (3, 20)),
     "loss": Kind(_with(_any_host, per_mille=(50, 150, 300)), do.lose, do.lift, (10, 25), _leader_recovery),
     "resets": Kind(_with(_any_host, per_mille=(10, 50)), do.reset, do.lift, (10, 20), _leader_recovery),
@@ -148,7 +156,17 @@ KINDS: dict[str, Kind] = {
     "worker_clock": Kind(
         _with(_one_worker_in_list, seconds=(120, -120, 3600, -3600)), do.step, do.step_back, (8, 15)
     ),
-    "full_ledger": Kind(_full_ledger, do.fill, do.empty, (5, 15), _leader_recovery, applies=_has_small_disks),
+    "full_ledger": Kind(
+        _full_ledger, do.fill, do.empty, (5, 15), _leader_recovery, applies=_has_small_ledger
+    ),
     "full_journal": Kind(_full_journal, do.fill, do.empty, (5, 15), applies=_has_small_disks),
     "burst": Kind(_with(_nothing, jobs=(BURST,), lead=(12,)), do.burst, do.unburst, (0, 0), _leader_recovery),
+    # of a PostgreSQL ledger; those that end something do it in the middle of a commit
+    "cut_scheduler_postgres": _of_postgres(do.cut_leader_from_postgres, do.lift, (5, 20), ways=("to from",)),
+    "cut_to_postgres": _of_postgres(do.cut_leader_from_postgres, do.lift, (5, 20), ways=("to",)),
+    "cut_from_postgres": _of_postgres(do.cut_leader_from_postgres, do.lift, (5, 20), ways=("from",)),
+    "restart_postgres": _of_postgres(do.stop_postgres, do.start_postgres, (1, 10), how=("fast",)),
+    "crash_postgres": _of_postgres(do.stop_postgres, do.start_postgres, (1, 10), how=("immediate",)),
+    "end_backends": _of_postgres(do.end_backends_amid_a_commit, do.end_backends, (1, 8)),
+    "pause_postgres": _of_postgres(do.pause_postgres, do.resume_postgres, (3, 20)),
 }

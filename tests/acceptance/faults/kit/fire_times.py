@@ -31,7 +31,11 @@ class FireTimes(Evidence):
         witnessed = sorted(runs.values(), key=lambda start: start.moment)
         fires = self.fires[job.name]
         edges = [[place for place, run in enumerate(witnessed) if _may_be(fire, run)] for fire in fires]
-        required = [place for place, fire in enumerate(fires) if fire.duty == REQUIRED]
+        required = [
+            place
+            for place, fire in enumerate(fires)
+            if fire.duty == REQUIRED and not self._gave_way(job, fire)
+        ]
         found = maximum_matching(edges, len(witnessed), required)
         for place in required:
             fire = fires[place]
@@ -74,6 +78,12 @@ class FireTimes(Evidence):
             is_excused = self._was_in_the_way(job, fire)
         if not is_excused:
             self.found("skipped", job.name, f"{fire.instant:.3f} ({fire.duty}) was skipped: {row.reason}")
+
+    def _gave_way(self, job: JobPlan, fire: Fire) -> bool:
+        """It was skipped for an older run that a fault had held up: caught up late, it may last beyond the recovery."""
+        rows = (row for row in self.slots_of[job.name] if row.first <= fire.instant <= row.last)
+        is_skipped = any(row.run is None and row.reason == "overlap" for row in rows)
+        return is_skipped and job.overlap == "skip" and self._was_in_the_way(job, fire)
 
     def _was_in_the_way(self, job: JobPlan, fire: Fire) -> bool:
         """An older run of the job was open as this fire time came due, or was found, and a fault had held it up."""

@@ -5,7 +5,7 @@ for checker.py.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -132,6 +132,48 @@ class AttemptRow:
         return int(self.id.rsplit("~", 1)[1])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """An event of the ledger; time by the scheduler's wall clock."""
+
+    seq: int
+    time: float
+    type: str
+    attempt: str | None
+    epoch: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """A leadership of the ledger: who began it, and when by its wall clock."""
+
+    epoch: int
+    leader: str  # the scheduler's id
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """The counters of one process of a scheduler as they were at a moment, by name and label."""
+
+    host: str
+    pid: int
+    moment: float
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """One process of a scheduler, from its start to its end; with no end it lived to the last look."""
+
+    host: str
+    leader: str  # the scheduler's id, as in EpochRow
+    pid: int
+    began: float
+    ended: float | None = None
+
+
 class SchedulerClock:
     """The wall clock of the scheduler's host: this machine's, moved in steps."""
 
@@ -179,3 +221,7 @@ class History:
     attempts: tuple[AttemptRow, ...]
     kills: tuple[tuple[str, float], ...] = ()  # (host, moment) of every daemon that was killed
     left_over: tuple[str, ...] = ()  # processes found after everything had ended
+    events: tuple[EventRow, ...] = ()
+    epochs: tuple[EpochRow, ...] = ()
+    lives: tuple[Life, ...] = ()  # of the schedulers' processes
+    scrapes: tuple[Scrape, ...] = ()

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from acceptance.faults.kit.cluster import Cluster, boot_now
+from acceptance.faults.kit.ledger_rows import size
 
 EVERY = 2.0  # seconds
 MEMORY = 1.3, 24 << 20  # times the baseline, and bytes more, that memory may come to
@@ -14,6 +15,10 @@ DESCRIPTORS = 12  # more than at the baseline
 THREADS = 4
 BYTES_A_RUN = 4_096  # that ledger and journals may grow by
 WAL_BYTES = 64 << 20
+EMPTY = (
+    1 << 20,
+    12 << 20,
+)  # bytes of a ledger without a run: SQLite's, PostgreSQL's (its catalogue is 8 MiB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,11 @@ class Sampler:
 def disk(cluster: Cluster, runs: int) -> list[str]:
     """What of ledger and journals is larger than so many runs explain."""
     found = []
-    ledger = cluster.ledger_file
-    if ledger.exists() and ledger.stat().st_size > (1 << 20) + runs * BYTES_A_RUN:
-        found.append(f"the ledger holds {ledger.stat().st_size} bytes for {runs} runs")
-    wal = ledger.with_name(f"{ledger.name}-wal")
-    if wal.exists() and wal.stat().st_size > WAL_BYTES:
-        found.append(f"the ledger's WAL holds {wal.stat().st_size} bytes")
+    ledger, wal = size(cluster.ledger)
+    if ledger > EMPTY[cluster.postgres is not None] + runs * BYTES_A_RUN:
+        found.append(f"the ledger holds {ledger} bytes for {runs} runs")
+    if wal > WAL_BYTES:
+        found.append(f"the ledger's WAL holds {wal} bytes")
     for host in cluster.workers:
         journal = cluster.place / host / "journal"
         if journal.stat().st_size > (32 << 20) + runs * BYTES_A_RUN:

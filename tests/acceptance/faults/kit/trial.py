@@ -1,6 +1,7 @@
 """One trial: daemons under load, faults, a quiet tail, and the account of all of it. The verdict is the test's."""
 
 import json
+import pickle
 import threading
 import time
 from collections.abc import Sequence
@@ -12,11 +13,14 @@ from acceptance.faults.kit.checker import Finding, check, kinds, lateness
 from acceptance.faults.kit.cluster import Cluster, boot_now
 from acceptance.faults.kit.doing import Stage
 from acceptance.faults.kit.history import Fault, History, JobPlan, SchedulerClock
-from acceptance.faults.kit.ledger_rows import open_runs, read_rows
+from acceptance.faults.kit.ledger_rows import open_runs, read_rows, size
 from acceptance.faults.kit.nemesis import Nemesis, Planned
 from acceptance.faults.kit.resources import Sampler, disk
+from acceptance.faults.kit.scrapes import Scraper
 from acceptance.faults.kit.witness import job_text, read_lines, write_script
 from support.waiting import wait_until
+
+from schedulerd.adapters.ledger import invariants, whole
 
 WARM_UP = 6.0  # seconds of load before anything is required
 CLOSING = 150.0  # seconds in which every open run must end once nothing new comes
@@ -37,6 +41,7 @@ LOAD: tuple[tuple[JobPlan, float], ...] = (
 SHAPES: dict[str, dict[str, Any]] = {
     "one-scheduler": {},
     "standby": {"schedulers": ("s1", "s2"), "scheduler_settings": '[election]\nkind = "consul"\n'},
+    "postgres": {"schedulers": ("s1", "s2"), "has_postgres": True},
 }
 
 
@@ -83,6 +88,7 @@ class Trial:
         self.stage = Stage(cluster, self._script, {}, [])
         self.nemesis = Nemesis(self.stage, cluster.place / "faults.jsonl")
         self.sampler = Sampler(cluster)
+        self.scraper = Scraper(cluster)
         self._base = time.time() - boot_now()  # nothing steps this machine's own clock meanwhile
         self._since = 0.0
         self.host = ""  # the scheduler that is asked; empty: whichever leads
@@ -92,6 +98,7 @@ class Trial:
         table = "\n".join(job_text(job, self._script, seconds) for job, seconds in self._load)
         self.cluster.start(table, (only,) if only else self.cluster.schedulers)
         self.sampler.start()
+        self.scraper.start()
         self.rest(warm_up)
         self._since = boot_now()
 
@@ -125,10 +132,11 @@ class Trial:
         self.be_served()
         for job in [job for job, _ in self._load]:
             self.cluster.ask(f"/v1/jobs/{job.name}/pause", "POST", self.leader())
-        wait_until(lambda: open_runs(self.cluster.ledger_file) == 0, CLOSING, every=0.5)
+        wait_until(lambda: open_runs(self.cluster.ledger) == 0, CLOSING, every=0.5)
         left_over: list[str] = []
         if not wait_until(lambda: not self.cluster.strangers(), 10, every=0.5):
             left_over = self.cluster.strangers()
+        self.scraper.stop()
         for host in self.cluster.running():
             self.cluster.stop(host)
         left_over += self.cluster.survivors()
@@ -136,16 +144,25 @@ class Trial:
         growth = disk(self.cluster, len(history.runs))
         if baseline:
             growth += self.sampler.growth((self._since, self._since + baseline), (until - tail, until))
-        outcome = Outcome(history, check(history), growth, lateness(history), self.cluster.place)
+        findings = check(history) + [Finding("unsound", "ledger", text) for text in self._violations()]
+        outcome = Outcome(history, findings, growth, lateness(history), self.cluster.place)
         (self.cluster.place / "findings.txt").write_text(
             "\n".join(str(one) for one in outcome.findings) + "\n"
         )
-        (self.cluster.place / "peaks.json").write_text(json.dumps(self.sampler.peaks()) + "\n")
+        with (self.cluster.place / "history.pickle").open("wb") as file:
+            pickle.dump(history, file)
+        peaks = {**self.sampler.peaks(), "ledger": size(self.cluster.ledger)[0]}
+        (self.cluster.place / "peaks.json").write_text(json.dumps(peaks) + "\n")
         return outcome
+
+    def _violations(self) -> list[str]:
+        """What `schedulerd ledger check` would say."""
+        with whole.reading(self.cluster.ledger) as ledger:
+            return list(invariants.violations(ledger))
 
     def _history(self, until: float, left_over: list[str]) -> History:
         starts, ends = read_lines(self.cluster.place)
-        slots, runs, attempts = read_rows(self.cluster.ledger_file)
+        rows = read_rows(self.cluster.ledger)
         faults: list[Fault] = self.nemesis.done
         return History(
             jobs=tuple([job for job, _ in self._load] + self.stage.extra_jobs),
@@ -155,9 +172,13 @@ class Trial:
             until=until,
             starts=starts,
             ends=ends,
-            slots=slots,
-            runs=runs,
-            attempts=attempts,
+            slots=rows.slots,
+            runs=rows.runs,
+            attempts=rows.attempts,
+            events=rows.events,
+            epochs=rows.epochs,
+            lives=self.cluster.lives(),
+            scrapes=tuple(self.scraper.found),
             kills=tuple(self.cluster.kills),
             left_over=tuple(left_over),
         )
