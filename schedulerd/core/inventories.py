@@ -22,7 +22,7 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     if envelope.epoch < state.epoch:  # taken before it had heard of this leader: it may hold more by now
         draft.drops.append(Drop("late", envelope.sender))
         return
-    worker = state.workers.get(inventory.link) or state.workers_by_id.get(envelope.sender)
+    worker = _linked(state, frame, inventory)
     if worker is None:
         draft.drops.append(Drop("unknown_worker", envelope.sender))
         return
@@ -74,6 +74,19 @@ def introduce(state: State, frame: FrameArrived, inventory: msg.Inventory, now: 
     state.forget_able()
     _adopt(state, worker, now)
     _compare(state, worker, inventory, now, draft)
+
+
+def _linked(state: State, frame: FrameArrived, inventory: msg.Inventory) -> Worker | None:
+    """The worker at the address whose Hello this answers.
+
+    An address that is known no more may be a copy's: only the boot that we know is believed from there.
+    """
+    found = state.workers.get(inventory.link)
+    if found is not None:
+        return found
+    known = state.workers_by_id.get(frame.envelope.sender)
+    is_known = known is not None and (not inventory.link or known.nonce == frame.envelope.sender_nonce)
+    return known if is_known else None
 
 
 def _has_a_word(state: State, worker: str, nonce: str, former: list[str]) -> bool:

@@ -143,6 +143,19 @@ def test_a_copy_tells_another_place_and_waits_until_the_first_one_is_lost() -> N
         assert drops(told(state, [found("w1", "w2", "w3"), copy], now)) == ["duplicate_worker"]
 
 
+def test_a_copy_at_an_address_that_is_known_no_more_is_not_taken_for_the_first_one() -> None:
+    """Its inventory was on the way when discovery forgot it: that the first one is silent makes it no successor."""
+    state = leading(a_job())
+    trigger(state)
+    (attempt,) = state.attempts.values()
+    for second in (3, 9, 15):
+        now = f"02:00:{second:02}"
+        effects = told(state, [inventory(attempt.worker, now, nonce="n2", link="w9:7482")], now)
+        assert drops(effects) == ["unknown_worker"]
+        assert not outcomes(effects)
+    assert attempt.id in state.attempts
+
+
 def test_another_daemon_at_the_address_of_one_that_holds_work_waits_until_that_one_is_lost() -> None:
     """Its journal is an empty one: that it does not know an attempt is no proof that the first one did not start it."""
     state = leading(a_job())
