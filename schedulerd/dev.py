@@ -73,7 +73,7 @@ class Tally:
                 case CloseRun():
                     self.runs[effect.state.value] += 1
                     print(line_of(effect), flush=True)
-                case RecordSkips(skips):
+                case RecordSkips(skips=skips):
                     for skip in skips:
                         self.skipped += skip.count
                         times = f"fire={_clock(skip.first)}" + (

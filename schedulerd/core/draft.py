@@ -84,7 +84,7 @@ class Draft:
         effects.extend(self.cancels)
         effects.extend(self.closed)
         if self.skips:
-            effects.append(fx.RecordSkips(tuple(self.skips)))
+            effects.append(fx.RecordSkips(tuple(self.skips), now))
         if self.marks:
             effects.append(fx.RecordMarks(tuple(self.marks.items())))
         if self.anchors:

@@ -62,9 +62,12 @@ class RecordBoots(Struct, frozen=True):
 
 
 class RecordSkips(Struct, frozen=True):
-    """Fire times without a run."""
+    """Fire times without a run. A range that begins is told as an event `skipped`; one that only grows is not."""
 
     skips: tuple[Skip, ...]
+    found_at: datetime | None = (
+        None  # when it was decided: the time of the events; None: when the newest was due
+    )
 
 
 class RecordBackfill(Struct, frozen=True):
@@ -264,5 +267,5 @@ Effect = Record | Connect | Disconnect | Send | SendGather | SetAlarm | Reply | 
 class Noted(Struct, frozen=True):
     """What a commit found out by itself."""
 
-    events: tuple[RecordEvent, ...] = ()  # written already: late_result, unknown_result
+    events: tuple[RecordEvent, ...] = ()  # written already: late_result, unknown_result, skipped
     repeated: tuple[str, ...] = ()  # attempts whose result was there already

@@ -40,7 +40,7 @@ def chronicle(effects: Sequence[fx.Effect], took: float) -> None:
                     effect.reason or "-",
                     ",".join(effect.workers) or "-",
                 )
-            case fx.RecordSkips(skips):
+            case fx.RecordSkips(skips=skips):
                 for skip in skips:
                     log.info(
                         "fire times skipped  job=%s reason=%s count=%d first=%s last=%s",
@@ -50,6 +50,8 @@ def chronicle(effects: Sequence[fx.Effect], took: float) -> None:
                         skip.first.isoformat(),
                         skip.last.isoformat(),
                     )
+            case fx.RecordEvent(type="skipped"):
+                pass  # told above, with all ranges
             case fx.RecordEvent():
                 log.log(
                     logging.WARNING if effect.type in WARNINGS else logging.INFO,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from schedulerd.adapters.ledger.connection import Connection, each
+from schedulerd.adapters.ledger.rows import micros
 from schedulerd.core.effects import Noted, RecordEvent
 from schedulerd.errors import LedgerContentError
 
@@ -155,6 +156,17 @@ class Batch:
     ) -> None:
         """One row of the events; `time` in microseconds."""
         self.connection.execute(_EVENT, (time, type, job, run, subtask, attempt, worker, self.epoch, detail))
+
+    def note(self, events: Sequence[RecordEvent]) -> None:
+        """Write events that the core did not ask for, all at once; the leader is told of them."""
+        rows = [
+            (micros(event.time), event.type, event.job, event.run, event.subtask, event.attempt, event.worker)
+            for event in events
+        ]
+        self.write(
+            _EVENT, [(*row, self.epoch, event.detail) for row, event in zip(rows, events, strict=True)]
+        )
+        self.noted.extend(events)
 
     def found(self) -> Noted:
         """What the leader is told once the transaction is written."""

@@ -175,16 +175,14 @@ def _note(batch: Batch, time: int, type: str, outcome: Outcome, worker: str | No
     run, subtask, _ = split_attempt_id(outcome.attempt)
     job = run.partition("@")[0]
     detail = f"{outcome.state} {outcome.reason}".strip()
-    batch.event(time, type, job, run, subtask, outcome.attempt, worker, detail)
-    batch.noted.append(
-        RecordEvent(
-            type=type,
-            time=instant_of(time),
-            job=job,
-            run=run,
-            subtask=subtask,
-            attempt=outcome.attempt,
-            worker=worker,
-            detail=detail,
-        )
+    event = RecordEvent(
+        type=type,
+        time=instant_of(time),
+        job=job,
+        run=run,
+        subtask=subtask,
+        attempt=outcome.attempt,
+        worker=worker,
+        detail=detail,
     )
+    batch.note([event])

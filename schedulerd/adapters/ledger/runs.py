@@ -1,11 +1,13 @@
 """Writing runs and slots: who fills a fire time, ranges of skips, the end of a run."""
 
+from datetime import datetime
+
 import msgspec
 
 from schedulerd.adapters.ledger.batch import Batch
 from schedulerd.adapters.ledger.connection import each
 from schedulerd.adapters.ledger.rows import micros, micros_or_none, text
-from schedulerd.core.effects import CloseRun, RecordCancel, RecordRuns, RecordSkips
+from schedulerd.core.effects import CloseRun, RecordCancel, RecordEvent, RecordRuns, RecordSkips
 from schedulerd.errors import LedgerContentError
 from schedulerd.model.run import NewRun, Skip
 
@@ -93,19 +95,20 @@ def _overlap(batch: Batch, job: str, fire_time: int, run: int | None, reason: st
 def record_skips(batch: Batch, record: RecordSkips) -> None:
     """Ranges of fire times without a run; one that goes on where the job's newest range ends lengthens it.
 
-    A range that is recorded already is left alone. Raises LedgerContentError for one that overlaps anything else.
+    A range that is recorded already is left alone; a new one is told as an event. Raises LedgerContentError for one
+    that overlaps anything else.
     """
     batch.require_definitions((skip.job, skip.version) for skip in record.skips)
     wave: dict[str, Skip] = {}
     for skip in record.skips:
         if skip.job in wave:  # what it goes on from is not written yet
-            _write_skips(batch, list(wave.values()))
+            _write_skips(batch, list(wave.values()), record.found_at)
             wave.clear()
         wave[skip.job] = skip
-    _write_skips(batch, list(wave.values()))
+    _write_skips(batch, list(wave.values()), record.found_at)
 
 
-def _write_skips(batch: Batch, skips: list[Skip]) -> None:
+def _write_skips(batch: Batch, skips: list[Skip], found_at: datetime | None) -> None:
     """Skips of different jobs: what stands there is read for all of them, then all are written."""
     lasts = [(skip.job, micros(skip.last)) for skip in skips]
     found = each(batch.connection, _NEWEST_SLOT, lasts)
@@ -118,11 +121,13 @@ def _write_skips(batch: Batch, skips: list[Skip]) -> None:
     counted = dict(zip(names, each(batch.connection, _COUNTED_FROM, names), strict=True))
     new = []
     longer = []
+    begun = []
     for skip, before, is_alike in zip(skips, found, alike, strict=True):
         first, last = micros(skip.first), micros(skip.last)
         row = (skip.job, first, last, skip.count, skip.reason.value, skip.version, int(skip.is_apart))
         if before is None:
             new.append(row)
+            begun.append(skip)
             continue
         old_first, old_last, run, reason, _, is_apart = before
         if old_last >= first:
@@ -134,8 +139,19 @@ def _write_skips(batch: Batch, skips: list[Skip]) -> None:
             longer.append((last, skip.count, skip.job, old_first))
         else:
             new.append(row)
+            begun.append(skip)
     batch.write(_SKIP_SLOT, new)
+    batch.note([_skipped(skip, found_at) for skip in begun])
     batch.write(_LONGER_SLOT, longer)
+
+
+def _skipped(skip: Skip, found_at: datetime | None) -> RecordEvent:
+    span = text(micros(skip.first))
+    if skip.count > 1:
+        span = f"{span} to {text(micros(skip.last))}, {skip.count} fire times"
+    return RecordEvent(
+        type="skipped", time=found_at or skip.last, job=skip.job, detail=f"{skip.reason.value}: {span}"
+    )
 
 
 def record_cancel(batch: Batch, record: RecordCancel) -> None:

@@ -10,6 +10,9 @@ from acceptance.faults.kit.history import AttemptRow, End, Fault, History, JobPl
 
 ON_TIME = 3.0  # seconds within which a run has begun; the product calls missed what is found 10 s late
 EARLY = 0.05  # seconds: a witness tells its moment in hundredths
+IN_HAND = (
+    1.0  # seconds after which a fire time that came due before a fault is no longer in hand when it begins
+)
 EDGE = 10.0  # seconds before and after the time looked at whose fire times are optional
 REQUIRED, EXCUSED, OPTIONAL = "required", "excused", "optional"
 
@@ -79,7 +82,7 @@ class Evidence:
     def _duty(self, due: float) -> str:
         if not self.history.since <= due <= self.history.until:
             return OPTIONAL
-        if any(fault.began <= due <= fault.over for fault in self.history.faults):
+        if any(fault.began - IN_HAND <= due <= fault.over for fault in self.history.faults):
             return EXCUSED
         return REQUIRED
 
