@@ -1147,6 +1147,18 @@ def test_a_commit_tells_what_only_the_ledger_knows(ledger: Ledger) -> None:
     assert ledger.commit(epoch, [RecordLateResults((late,), at(3))]) == Noted((), (late.attempt,))
 
 
+def test_skips_are_told_when_they_begin_and_not_when_they_go_on(ledger: Ledger) -> None:
+    epoch = ledger.lead("here", 0, T0)
+    ledger.commit(epoch, [RecordJobs((job_row(),))])
+    first, second = RecordSkips((skip(1, 2, 2),), at(7)), RecordSkips((skip(3, 3, 1),), at(8))
+    (told,) = ledger.commit(epoch, [first]).events
+    assert (told.type, told.job, told.time) == ("skipped", "backup", at(7))
+    assert told.detail == "paused: 2026-11-23T02:01:00Z to 2026-11-23T02:02:00Z, 2 fire times"
+    assert ledger.commit(epoch, [second]) == Noted()
+    (other,) = ledger.commit(epoch, [RecordSkips((skip(4, 4, 1, SkipReason.OVERLAP),), at(9))]).events
+    assert other.detail == "overlap: 2026-11-23T02:04:00Z"
+
+
 def test_events_are_found_by_job_run_type_and_number(commit: Commit, reader: LedgerReader) -> None:
     told = [
         RecordEvent(type="worker_lost", time=at(1), worker="w1"),

@@ -18,6 +18,7 @@ from acceptance.faults.kit.history import (
     SlotRow,
     Start,
 )
+from acceptance.faults.kit.telling import skip_told
 
 BASE = 1_000_000.0  # Unix seconds at moment 0
 SECOND = 98.0  # moment from which a second leadership acts, where there is one
@@ -111,6 +112,9 @@ def told(history: History) -> History:
             if kind:
                 seq, time = len(events) + 1, row.finished or row.assigned
                 events.append(EventRow(seq=seq, time=time, type=kind, attempt=attempt, epoch=row.epoch))
+    for slot in history.slots:
+        if slot.run is None:
+            events.append(_skip_event(slot, len(events) + 1))
     return counted(
         replace(
             history,
@@ -169,7 +173,18 @@ def without_run(history: History, run: str) -> History:
 def skipped(history: History, reason: str, run: str = RUN) -> History:
     job, _, instant = run.partition("@")
     row = SlotRow(job=job, first=float(instant), last=float(instant), count=1, run=None, reason=reason)
-    return replace(without_run(history, run), slots=(*without_run(history, run).slots, row))
+    history = without_run(history, run)
+    return replace(
+        history,
+        slots=(*history.slots, row),
+        events=(*history.events, _skip_event(row, len(history.events) + 1)),
+    )
+
+
+def _skip_event(row: SlotRow, seq: int) -> EventRow:
+    return EventRow(
+        seq=seq, time=row.first, type="skipped", attempt=None, epoch=1, detail=skip_told(row), job=row.job
+    )
 
 
 def moved(history: History, attempt: str, seconds: float) -> History:

@@ -66,6 +66,7 @@ TELLING = (
     "attempt_lost",
     "attempt_fenced",
     "retried",
+    "skipped",
     "late_result",
     "takeover",
     "leader_gained",

@@ -142,6 +142,7 @@ class EventRow:
     attempt: str | None
     epoch: int
     detail: str = ""
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ _ATTEMPTS = """
 SELECT runs.id, a.subtask, a.number, a.worker_name, a.epoch, a.fence, a.state, a.reason, a.assigned_at, a.finished_at
 FROM attempts_now AS a JOIN runs ON runs.n = a.run
 """
-_EVENTS = "SELECT seq, time, type, attempt, epoch, detail FROM events ORDER BY seq"
+_EVENTS = "SELECT seq, time, type, attempt, epoch, detail, job FROM events ORDER BY seq"
 _EPOCHS = "SELECT epoch, leader, since FROM epochs ORDER BY epoch"
 
 
@@ -63,9 +63,15 @@ def read_rows(ledger: str) -> Rows:
             attempts=tuple(_attempt(row) for row in connection.execute(_ATTEMPTS)),
             events=tuple(
                 EventRow(
-                    seq=seq, time=time / 1e6, type=kind, attempt=attempt, epoch=epoch or 0, detail=detail
+                    seq=seq,
+                    time=time / 1e6,
+                    type=kind,
+                    attempt=attempt,
+                    epoch=epoch or 0,
+                    detail=detail,
+                    job=job,
                 )
-                for seq, time, kind, attempt, epoch, detail in connection.execute(_EVENTS)
+                for seq, time, kind, attempt, epoch, detail, job in connection.execute(_EVENTS)
             ),
             epochs=tuple(
                 EpochRow(epoch=epoch, leader=leader, since=since / 1e6)

@@ -1,4 +1,4 @@
-"""Judges P7: every skip, retry, loss and fence is told by an event, or by the row of the skip, and is counted.
+"""Judges P7: every skip, retry, loss and fence is told by an event, and is counted.
 
 The ledger is looked at for itself first: what its rows say has happened, an event tells. Then each process of a
 scheduler: what it wrote, by the epochs it led, is what it had counted when it was last read.
@@ -7,11 +7,14 @@ scheduler: what it wrote, by the epochs it led, is what it had counted when it w
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from acceptance.faults.kit.counting import Led, ways_to_lead
 from acceptance.faults.kit.evidence import Evidence
-from acceptance.faults.kit.history import EventRow, Scrape
+from acceptance.faults.kit.history import EventRow, Scrape, SlotRow
+
+from schedulerd.protocol.ids import rfc3339
 
 AT_MOST = 20.0  # seconds that a commit takes until its failure is known
 STOPPING = 5.0  # seconds in which a process that was asked to end gives up the lead and ends
@@ -189,15 +192,22 @@ class Telling(Evidence):
             newest = max((row.time for row in own), default=0.0)
             yield from (row for row in own if row.time == newest)
 
-    # ---- skips: their row tells them, and says why
+    # ---- skips: the event tells that a row of them begins
 
     def _skips(self, led: list[Led], last: dict[int, Scrape]) -> None:
+        begun = Counter(
+            (event.job, event.detail.partition(" to ")[0])
+            for event in self.history.events
+            if event.type == "skipped"
+        )
         there: Counter[str] = Counter()
         least: Counter[str] = Counter()
         blind = self._blind_stretches(led, last)
         for job in self.history.jobs:
             for row in self.slots_of[job.name]:
                 if row.run is None:
+                    beginning = skip_told(row)
+                    self._require(job.name, beginning, "skipped", begun[job.name, beginning] == 1)
                     there[str(row.reason)] += row.count
                     dues = [
                         self.history.clock.due(instant) for instant in job.fire_times(row.first, row.last)
@@ -242,6 +252,11 @@ class Telling(Evidence):
             if fault.began <= settled and due <= fault.over:
                 settled = max(settled, fault.over + SETTLED)
         return not any(due <= until and settled >= since for since, until in blind)
+
+
+def skip_told(row: SlotRow) -> str:
+    """How the event `skipped` of this row begins."""
+    return f"{row.reason}: {rfc3339(datetime.fromtimestamp(row.first, UTC))}"
 
 
 def _sum(scrape: Scrape, names: tuple[str, ...]) -> float:
