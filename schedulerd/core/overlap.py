@@ -5,7 +5,7 @@ one that waits has none, and a takeover finds them as they were, oldest first. C
 has not come hold nobody up here; firing.py gives them their turns.
 """
 
-from schedulerd.core import runs
+from schedulerd.core import stages
 from schedulerd.core.cancelling import REPLACED, cancel_run
 from schedulerd.core.draft import Draft
 from schedulerd.core.state import JobEntry, Run, State
@@ -39,7 +39,7 @@ def line_up(state: State, entry: JobEntry, run: Run, now: Moment, draft: Draft) 
     if may_wait and any(other is not run for other in _before(state, entry)):
         wait(state, run)
     else:
-        runs.expand(state, run, now, draft)
+        stages.begin(state, run, now, draft)
 
 
 def wait(state: State, run: Run) -> None:
@@ -76,7 +76,7 @@ def begin_waiting(state: State, now: Moment, draft: Draft) -> None:
         if any(not (is_allowed and run.job.overlap is Overlap.ALLOW) for run in under_way):
             continue
         waiting[0].is_held = False
-        runs.expand(state, waiting[0], now, draft)
+        stages.begin(state, waiting[0], now, draft)
         state.turns[name] = None  # perhaps the next one too: this one may have closed at once, or bar nobody
 
 

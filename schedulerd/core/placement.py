@@ -16,7 +16,6 @@ from schedulerd.core.draft import Draft
 from schedulerd.core.effects import RecordSubtasks
 from schedulerd.core.stable import stable_hash
 from schedulerd.core.state import Lane, Run, State, Subtask, Worker
-from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
 
 WORTH_TELLING = 5.0  # seconds without an able worker, from which on it is told
@@ -100,7 +99,7 @@ def _place_group(
     slots = sum(max(worker.free, 0) for worker in able)
     free = begun = min(slots, most)
     for run in _in_turn(state, lanes):
-        if isinstance(run.job.split, PerWorker) and not run.is_split and not run.is_cancelled:
+        if run.awaits_workers:
             if not _is_settled(state, now):
                 continue
             expand_per_worker(run, able, now, draft)
@@ -109,7 +108,7 @@ def _place_group(
         elif run.unable_since is not None:
             _able_again(run, now, draft)
         if free > 0 and run.pending:
-            free -= _place_any(state, run, able, free, now, draft)
+            free -= _place_any(state, run, able, min(free, run.room), now, draft)
         if not run.is_waiting:
             del state.waiting[run.lane][run.id]
         elif free <= 0 and not run.pinned:
@@ -154,7 +153,7 @@ def take_unable(state: State, run: Run) -> list[Subtask]:
 
 def expand_per_worker(run: Run, able: list[Worker], now: Moment, draft: Draft) -> None:
     """One subtask for each worker that is able now."""
-    run.is_split = True
+    run.is_split, run.awaits_workers = True, False
     for index, worker in enumerate(able):
         subtask = Subtask(index, pinned=worker.id, waiting_since=now.mono)
         run.subtasks[index] = subtask
@@ -195,7 +194,7 @@ def _place_pinned(state: State, run: Run, able: list[Worker], now: Moment, draft
         if worker is None or worker not in able:
             is_unable = True
             continue
-        while subtasks and worker.free > 0 and state.has_room(run.job.pools):
+        while subtasks and worker.free > 0 and run.room > 0 and state.has_room(run.job.pools):
             attempts.assign(state, run, subtasks.popleft(), worker, now, draft)
             given += 1
         if not subtasks:

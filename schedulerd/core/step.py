@@ -13,8 +13,10 @@ from schedulerd.core import (
     placement,
     releasing,
     runs,
+    stages,
     takeover,
     tally,
+    terms,
     workers,
 )
 from schedulerd.core import events as ev
@@ -22,7 +24,6 @@ from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Effect, SetAlarm
 from schedulerd.core.state import State
 from schedulerd.model.moment import Moment
-from schedulerd.model.run import SubtaskState
 from schedulerd.protocol.messages import Outcome
 
 TICK = 1.0  # seconds between two looks at what was not accepted
@@ -46,6 +47,7 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
     firing.fire_due(state, now, draft)
     releasing.release(state, now, draft)
     _expire(state, now, draft)
+    terms.expire(state, now, draft)
     if now.mono >= state.next_beat:
         state.next_beat = now.mono + state.timing.beat
         workers.beat(state, now, draft)
@@ -86,7 +88,7 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
                 detail=f"no able worker for {timeout:g} s; requires {', '.join(run.job.requires) or 'nothing'}",
             )
         )
-        runs.end_waiting(state, run, waiting, SubtaskState.FAILED, "no_worker", now, draft)
+        stages.give_up(state, run, waiting, now, draft)
 
 
 def _alarm(state: State, now: Moment) -> SetAlarm:
@@ -100,6 +102,8 @@ def _alarm(state: State, now: Moment) -> SetAlarm:
         mono = min(mono, state.next_greet)
     if state.deadlines:
         mono = min(mono, state.deadlines[0][0])
+    if state.terms:
+        mono = min(mono, state.terms[0][0])
     if state.held_turns:
         mono = min(mono, state.next_release)
     return SetAlarm(state.fires[0][0] if state.fires else None, mono)
