@@ -15,13 +15,17 @@ from schedulerd.errors import CommandError
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import Again, OpenRun, RunState, SkipReason, SubtaskState
 
+MAX_RETRIED = 10_000  # runs whose rounds are remembered against requests that were read before the newest one
+
 
 def retry(state: State, request: rq.RetryRun, now: Moment, draft: Draft) -> rq.Retried:
     """Open the run again. Raises CommandError conflict when it is open, or nothing of it would be run."""
     found = request.found
     name = found.run.id
-    if name in state.runs or not found.state.is_final or any(end.run == name for end in draft.closed):
+    if name in state.runs or not found.state.is_final:
         raise CommandError("conflict", f"{name} is not final: only a run that has ended can be retried")
+    if state.retried.get(name, 0) > found.rounds:
+        raise CommandError("conflict", f"{name} has been retried meanwhile; ask again")
     entry = entry_of(state, found.run.job)
     failed = sum(1 for part in found.subtasks if part.state is not SubtaskState.SUCCEEDED)
     if request.failed_only and found.state is RunState.SUCCEEDED and not failed:
@@ -36,6 +40,9 @@ def retry(state: State, request: rq.RetryRun, now: Moment, draft: Draft) -> rq.R
     run.again = Again.FAILED if request.failed_only else Again.ALL
     state.runs[run.id] = run
     entry.open_runs[run.id] = None
+    state.retried[name] = run.rounds
+    while len(state.retried) > MAX_RETRIED:
+        del state.retried[next(iter(state.retried))]
     draft.reopened.append(RecordReopening(run.id, run.rounds, run.again))
     what = "what failed of it" if request.failed_only else "all of it"
     draft.events.append(runs.event("reopened", now, run=run, detail=f"by {request.by}: {what} is run again"))

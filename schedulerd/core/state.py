@@ -264,6 +264,9 @@ class State(Struct, eq=False):
     requests: dict[tuple[str, str], str] = field(
         default_factory=dict
     )  # (job, key) -> manual run, newest last
+    retried: dict[str, int] = field(
+        default_factory=dict
+    )  # run -> its newest round, of those retried in this leadership, newest last
     next_beat: float = 0.0  # mono
     next_greet: float = 0.0  # mono: workers just found are greeted more often until they answer
     greet_until: float = 0.0  # mono: nobody is greeted more often any more

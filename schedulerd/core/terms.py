@@ -35,17 +35,18 @@ def expire(state: State, now: Moment, draft: Draft) -> None:
             return
         due, run_id = heapq.heappop(state.terms)
         run = state.runs.get(run_id)
-        if run is None or run.ends_at != due or run.is_cancelled or stages.is_at_teardown(run):
+        if run is None or run.ends_at != due:
             continue
-        cancel_run(state, run, "run_timeout", False, now, draft, runs.TIMEOUT)
+        run.ends_at = None
+        if not run.is_cancelled and not stages.is_at_teardown(run):
+            cancel_run(state, run, "run_timeout", False, now, draft, runs.TIMEOUT)
 
 
 def _await(state: State, run: Run, due: float) -> None:
     run.ends_at = due
     heapq.heappush(state.terms, (due, run.id))
-    if (
-        len(state.terms) > 2 * len(state.runs) + 1000
-    ):  # runs that have ended long before their term leave it behind
+    # runs that have ended long before their term leave it behind
+    if len(state.terms) > 2 * len(state.runs) + 1000:
         state.terms = [
             (due, run_id)
             for due, run_id in state.terms

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 from support.leading import (
     a_job,
     answer,
@@ -182,7 +183,7 @@ def test_nothing_is_retried_where_nothing_failed() -> None:
     assert answer(retry(leading(a_job()), found, failed_only=False)) == Retried(run=RUN, outcome="started")
 
 
-def test_a_run_that_ends_in_the_very_step_is_not_opened_by_what_was_read_before() -> None:
+def test_a_run_is_not_opened_by_what_was_read_of_it_before_its_newest_round() -> None:
     state = leading(a_job())
     found = recorded(a_job(), {0: FAILED})
     retry(state, found)
@@ -190,6 +191,8 @@ def test_a_run_that_ends_in_the_very_step_is_not_opened_by_what_was_read_before(
     effects = told(state, [ended("w1", f"{RUN}~0~2", "failed"), request], "02:00:02")
     assert closed(effects) == [(RUN, "failed", "exit")]
     assert not of(fx.RecordReopening, effects)
+    assert isinstance(answer(retry(state, found, now="02:00:03")), CommandError)
+    assert isinstance(answer(retry(state, structs.replace(found, rounds=2), now="02:00:04")), Retried)
 
 
 # ---- beside other runs of its job

@@ -17,6 +17,7 @@ from schedulerd.protocol.ids import rfc3339
 
 BUILT_IN = "built-in"
 _SHELL = ("/bin/sh", "-c")
+_IN_ORDER = ("matrix", "include", "exclude")  # keys of a split whose order means something
 _USUAL = model.Job(name="", trigger=model.Manual(), work=model.Argv(argv=()))
 _PLAIN = (
     "timezone",
@@ -96,7 +97,7 @@ def to_toml(definition: model.Definition) -> str:
         if key in ("env", "split", *STEPS):
             sub = tomlkit.table()
             for name, element in value.items():
-                sub.add(name, _toml(element))
+                sub.add(name, _compact(element) if name in _IN_ORDER else _toml(element))
             inner.append((key, sub))
         elif isinstance(value, dict):
             table.add(key, _inline(value))
@@ -200,6 +201,17 @@ def _inline(value: dict[str, Any]) -> InlineTable:
     table = tomlkit.inline_table()
     table.update(value)
     return table
+
+
+def _compact(value: Any) -> Any:
+    """A value for tomlkit without any table of its own: those would come after all other keys."""
+    if isinstance(value, dict):
+        return _inline({key: _compact(inner) for key, inner in value.items()})
+    if isinstance(value, list):
+        array = tomlkit.array()
+        array.extend(_compact(inner) for inner in value)
+        return array
+    return value
 
 
 def _toml(value: Any) -> Any:

@@ -74,7 +74,7 @@ def record_subtasks(batch: Batch, records: Sequence[RecordSubtasks]) -> None:
 
 
 def record_round(batch: Batch, record: RecordRound) -> None:
-    """The retry of an open run has begun: its subtasks that get new attempts are pending."""
+    """The retry of an open run has begun: its subtasks that get new attempts are pending, its result is to come."""
     run, is_open = batch.run(record.run)
     if not is_open:
         raise LedgerContentError(f'run "{record.run}" is final: it begins no round')
@@ -84,6 +84,7 @@ def record_round(batch: Batch, record: RecordRound) -> None:
     ).rowcount
     if not changed:  # it was written before
         return
+    batch.connection.execute("DELETE FROM results WHERE run = ?", (run,))
     stretches = _stretches(list(record.subtasks))
     if stretches is None:
         stretches = [(index, index) for index in record.subtasks]

@@ -169,13 +169,12 @@ def record_result(batch: Batch, record: RecordResult) -> None:
 
 def record_reopening(batch: Batch, record: RecordReopening) -> None:
     """A final run is open again. Raises LedgerContentError when it is not final, or has had another round meanwhile."""
-    number, _ = batch.run(record.run)
+    number, is_open = batch.run(record.run)
     if batch.connection.execute(_REOPEN, (record.rounds, record.again.value, number)).rowcount:
-        batch.connection.execute("DELETE FROM results WHERE run = ?", (number,))
         batch.numbers.runs[record.run] = number
         return
     (rounds,) = batch.connection.execute("SELECT rounds FROM runs WHERE n = ?", (number,)).fetchone()
-    if rounds != record.rounds:
+    if not is_open or rounds != record.rounds:
         raise LedgerContentError(
             f'run "{record.run}" cannot begin round {record.rounds}: it is not final, or has had {rounds} rounds'
         )
