@@ -27,6 +27,10 @@ teardown = {{ command = "rm" }}
 [job.plain]
 command = "x"
 
+[job.queued]
+command = "x"
+overlap = "queue"
+
 [job.none]
 command = "x"
 split = {{ items = [] }}
@@ -145,6 +149,26 @@ def test_a_retry_by_schedulerctl(server: Server, scheduler: SmallScheduler, ends
     slow = trigger(server, "slow")
     assert shell("retry", slow).exit_code == 6
     assert shell("retry", slow, run).exit_code == 8
+
+
+def test_why_tells_who_asked_for_a_retry_and_that_it_waits_for_its_turn(
+    server: Server, scheduler: SmallScheduler, ends: Ends
+) -> None:
+    ends.bad = {("queued", 0)}
+    run = trigger(server, "queued")
+    ends.bad.clear()
+    scheduler.ending = lambda spec, order: None
+    other = trigger(server, "queued")
+    assert retry(server, run).json["outcome"] == "queued"
+    told = call(server, "GET", f"/v1/why?run={run}").json
+    assert (told["verdict"], told["reason"]) == ("pending", "turn")
+    assert "its retry waits until other runs of the job have ended" in told["text"]
+    assert {"source": "operator", "text": "reopened by eva@desk: all of it is run again"} in [
+        {key: line[key] for key in ("source", "text")} for line in told["timeline"]
+    ]
+    scheduler.ending = ends
+    scheduler.finish(f"{other}~0~1")
+    assert call(server, "GET", f"/v1/runs/{run}").json["state"] == "succeeded"
 
 
 def test_a_run_without_items_says_so(server: Server, scheduler: SmallScheduler) -> None:

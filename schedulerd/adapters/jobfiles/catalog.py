@@ -7,7 +7,7 @@ TRIGGER_KEYS = ("schedule", "every", "at")
 WORK_KEYS = ("argv", "command", "script")
 SPLIT_KEYS = ("shards", "items", "matrix", "argv", "command", "per_worker")
 STEPS = ("setup", "gather", "teardown")  # tables of a job that hold work of their own
-ITEM_KEYS = CHUNKED_KEYS = ("items", "matrix", "argv", "command")  # those whose subtasks have items
+ITEM_KEYS = ("items", "matrix", "argv", "command")  # those whose subtasks have items
 
 # Keys that make up the "exactly one" of their group once they are supported.
 LATER_WORK_KEYS = ("python", "http")

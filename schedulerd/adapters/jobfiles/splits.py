@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from schedulerd.adapters.jobfiles import catalog
 from schedulerd.adapters.jobfiles.documents import Split
 from schedulerd.adapters.jobfiles.faults import Fault, shown
 from schedulerd.adapters.jobfiles.values import MAX_SUBTASKS, millionths
@@ -19,7 +18,7 @@ def check_split(split: Mapping[str, Any], faults: list[Fault]) -> None:
     """Keys that stand where they mean nothing."""
     without = next((key for key in _WITHOUT_ITEMS if key in split), None)
     if "chunk" in split and without is not None:
-        text = f"stands beside {without}, which has no items, expected {', '.join(catalog.CHUNKED_KEYS)}"
+        text = f"stands beside {without}, which has no items, expected items, matrix, argv or command"
         faults.append(Fault(path=("split", "chunk"), text=text, at_key=True))
     for key in ("include", "exclude"):
         if key in split and "matrix" not in split:
