@@ -171,6 +171,7 @@ class CloseRun(Struct, frozen=True, kw_only=True):
     )
     finished_at: datetime
     workers: tuple[str, ...] = ()  # names, of the run's attempts, without repeats
+    rounds: int = 1  # more than one: it was retried, and started_at is that of the retry
 
 
 class RecordEvent(Struct, frozen=True, kw_only=True):

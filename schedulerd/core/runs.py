@@ -144,6 +144,7 @@ def close(state: State, run: Run, now: Moment, draft: Draft) -> None:
             reason=reason,
             finished_at=now.utc,
             workers=tuple(run.workers),
+            rounds=run.rounds,
         )
     )
 

@@ -1251,7 +1251,11 @@ def test_a_round_counts_its_own_failures_and_numbers_its_attempts_on(
         "failed",
     )
     assert detail(reader, run.id).subtasks == SubtaskCounts(total=3, succeeded=2, pending=1)
-    commit(RecordAttempts((new_attempt(run.id, 2, 2, fence=4),)))
+    again = new_attempt(run.id, 2, 2, fence=4)
+    commit(RecordAttempts((again,)))
+    commit(RecordStarted(((again.id, at(90)),)))
+    assert detail(reader, run.id).started_at == "2026-11-23T03:30:00Z"
+    assert detail(reader, run.id).late_seconds == 0.003  # as it was recorded, not as it was retried
     commit(RecordOutcomes((outcome(run.id, 2, 2, state="failed"),)))
     commit(
         RecordSubtaskStates(run.id, ((2, SubtaskState.FAILED, "exit"),)), close(run, RunState.FAILED, "exit")

@@ -35,7 +35,7 @@ LEFT JOIN runs AS r ON r.n = (SELECT n FROM runs WHERE job = jobs.name ORDER BY 
 """
 _RUN = """
 SELECT n, id, job, fire_time, cause, state, created_at, started_at, finished_at, total, succeeded, failed, running,
-    reason, parent, nominal
+    reason, parent, nominal, rounds
 FROM runs
 """
 
@@ -189,10 +189,9 @@ class Reader(ABC):
             return None
         result = self._connection.execute("SELECT result FROM results WHERE run = ?", (row[0],)).fetchone()
         subtasks, hidden = subtasks_of(self._connection, row[0], run, most)
-        (rounds,) = self._connection.execute("SELECT rounds FROM runs WHERE n = ?", (row[0],)).fetchone()
         return shapes.RunDetail(
             **_run(row),
-            rounds=rounds,
+            rounds=row[-1],
             subtasks_detail=subtasks,
             subtasks_hidden=hidden,
             result=None if result is None else decoded(result[0]),
@@ -271,8 +270,10 @@ def _job(row: tuple[Any, ...]) -> shapes.JobFacts:
 def _run(row: tuple[Any, ...]) -> dict[str, Any]:
     """The fields of shapes.Run."""
     _, run, job, fire_time, cause, state, created_at, started_at, finished_at = row[:9]
-    total, succeeded, failed, running, reason, parent, nominal = row[9:]
-    late_us = (created_at if started_at is None else started_at) - fire_time if cause in _PROMISED else 0
+    total, succeeded, failed, running, reason, parent, nominal, rounds = row[9:]
+    # a retry starts whenever somebody asks for it
+    begun_at = created_at if started_at is None or rounds > 1 else started_at
+    late_us = begun_at - fire_time if cause in _PROMISED else 0
     return {
         "id": run,
         "job": job,
