@@ -12,6 +12,7 @@ from schedulerd.core.looking_up import entry_of
 from schedulerd.core.restoring import restored
 from schedulerd.core.state import State
 from schedulerd.errors import CommandError
+from schedulerd.model.job import Overlap
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import Again, OpenRun, RunState, SkipReason, SubtaskState
 
@@ -30,7 +31,11 @@ def retry(state: State, request: rq.RetryRun, now: Moment, draft: Draft) -> rq.R
     failed = sum(1 for part in found.subtasks if part.state is not SubtaskState.SUCCEEDED)
     if request.failed_only and found.state is RunState.SUCCEEDED and not failed:
         raise CommandError("conflict", f"nothing of {name} has failed")
-    refusal = overlap.refusal(state, entry)
+    # by the rule of now, or the one it was fired under if that allows less
+    rule = entry.job.overlap
+    if rule is Overlap.ALLOW:
+        rule = found.definition.job.overlap
+    refusal = overlap.refusal(state, entry, rule)
     if refusal is SkipReason.QUEUE_FULL:
         raise CommandError("conflict", f"the queue of {entry.job.name} is full (queue_max)")
     if refusal is not None:
@@ -46,7 +51,7 @@ def retry(state: State, request: rq.RetryRun, now: Moment, draft: Draft) -> rq.R
     draft.reopened.append(RecordReopening(run.id, run.rounds, run.again))
     what = "what failed of it" if request.failed_only else "all of it"
     draft.events.append(runs.event("reopened", now, run=run, detail=f"by {request.by}: {what} is run again"))
-    overlap.line_up(state, entry, run, now, draft)
+    overlap.line_up(state, entry, run, now, draft, rule)
     return rq.Retried(run=run.id, outcome="queued" if run.is_held else "started")
 
 

@@ -48,9 +48,10 @@ def check(books: Books) -> None:
             _in_order(books, f"round {number} of {run.id}", one)
             _once(books, f"round {number} of {run.id}", one)
             _narrow(books, run.id, job, one.sights[BODY])
-        _complete(books, run, job, states.get(run.id, {}), own)
+        newest = own.get(books.chronicle.newest_round(run.id), Round())
+        _complete(books, run, job, states.get(run.id, {}), newest)
         _verdict(books, run, job, states.get(run.id, {}))
-    _results(books, rounds)
+    _results(books)
 
 
 def _states(books: Books) -> dict[str, dict[int, tuple[str, str]]]:
@@ -100,11 +101,8 @@ def _narrow(books: Books, run: str, job: Job, sights: list[Sight]) -> None:
             books.bad("width", f"{run}: {count} processes at {when:.3f}, max_parallel is {job.max_parallel}")
 
 
-def _complete(
-    books: Books, run: RunRow, job: Job, states: dict[int, tuple[str, str]], rounds: dict[int, Round]
-) -> None:
+def _complete(books: Books, run: RunRow, job: Job, states: dict[int, tuple[str, str]], newest: Round) -> None:
     """Steps that a run owes have come, and what failed to come says why."""
-    newest = rounds[max(rounds)] if rounds else Round()
     has_work = any(newest.ends[stage] for stage in STAGES if stage != TEARDOWN)
     is_ended = run.state == "cancelled" or run.reason == "timeout"
     if job.teardown is not None and (has_work or run.state == "succeeded"):
@@ -138,13 +136,13 @@ def _verdict(books: Books, run: RunRow, job: Job, states: dict[int, tuple[str, s
         books.bad("verdict", text)
 
 
-def _results(books: Books, rounds: dict[str, dict[int, Round]]) -> None:
+def _results(books: Books) -> None:
     """What gather printed in the newest round is the run's result."""
     told = dict(books.ask("SELECT id, result FROM results JOIN runs ON n = run"))
     expected: dict[str, bytes] = {}
     for attempt, row in books.attempts.items():  # in order of their numbers
-        is_newest = row.subtask == GATHER and books.chronicle.round_of(attempt) == max(rounds[row.run])
-        if is_newest and books.chronicle.ends.get(attempt) == "succeeded":
+        is_newest = books.chronicle.round_of(attempt) == books.chronicle.newest_round(row.run)
+        if row.subtask == GATHER and is_newest and books.chronicle.ends.get(attempt) == "succeeded":
             expected[row.run] = row.stdout
     for run in (*told, *expected):
         if told.get(run) != expected.get(run):

@@ -135,6 +135,10 @@ class Chronicle:
         firsts = self.rounds.get(attempt.partition("~")[0], ())
         return 1 + sum(first <= self.fences.get(attempt, 0) for first in firsts)
 
+    def newest_round(self, run: str) -> int:
+        """How many rounds of the run have begun."""
+        return 1 + len(self.rounds.get(run, ()))
+
     def is_recorded(self, attempt: str) -> bool:
         """It is in the ledger."""
         return attempt in self.attempts

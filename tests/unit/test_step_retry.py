@@ -224,6 +224,15 @@ def test_overlap_decides_as_for_a_new_run(overlap: Overlap, cause: Cause) -> Non
             assert new(told(state, [ended(first.worker, first.id, "cancelled")], "02:00:02")) == ["0~2"]
 
 
+@pytest.mark.parametrize("fired_under", [Overlap.SKIP, Overlap.QUEUE])
+def test_a_run_that_was_fired_under_a_stricter_rule_keeps_to_it(fired_under: Overlap) -> None:
+    state = leading(a_job(overlap=Overlap.ALLOW))
+    told(state, [asked(TriggerJob(job="backup", key="key", by="ann"))], "02:00:00.5")
+    effects = retry(state, recorded(a_job(overlap=fired_under), {0: FAILED}))
+    assert new(effects) == (["0~2"] if fired_under is Overlap.QUEUE else [])
+    assert isinstance(answer(effects), CommandError) == (fired_under is Overlap.SKIP)
+
+
 def test_a_retry_that_waits_can_be_cancelled_and_leaves_its_subtasks_as_they_were() -> None:
     job = a_job(overlap=Overlap.QUEUE, teardown=WORK)
     state = leading(job)
