@@ -110,7 +110,7 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
     if run.started_at is None and outcome.started_utc_ms is not None:
         terms.begin(state, run, _instant(outcome.started_utc_ms), now)
     end = outcome.state
-    is_over = is_called_off(run, subtask.index)
+    is_over = (run.is_cancelled or run.is_failing_fast) and is_called_off(run, subtask.index)
     if end in ("failed", "timeout"):
         subtask.failures += 1
         subtask.previous = end

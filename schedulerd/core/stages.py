@@ -100,8 +100,10 @@ def settle_subtask(
 ) -> None:
     """A subtask or step is final; the last one of its stage brings the next."""
     _settle(run, subtask, final, reason, draft)
-    _look_whether_to_fail_fast(state, run, subtask, now, draft)
-    _go_on(state, run, now, draft)
+    if final is not SubtaskState.SUCCEEDED:
+        _look_whether_to_fail_fast(state, run, subtask, now, draft)
+    if not run.live:
+        _go_on(state, run, now, draft)
 
 
 def step_succeeded(
