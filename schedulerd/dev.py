@@ -94,7 +94,8 @@ class Tally:
 def line_of(run: CloseRun) -> str:
     """`02:00:05.003 heartbeat fire=02:00:05 late=3ms worker=w1 succeeded`, times in this machine's zone."""
     finished = run.finished_at.astimezone()
-    late = _span((run.started_at - run.fire_time).total_seconds()) if run.started_at is not None else "-"
+    is_late = run.started_at is not None and run.rounds == 1  # a retry starts whenever somebody asks for it
+    late = _span((run.started_at - run.fire_time).total_seconds()) if is_late and run.started_at else "-"
     words = [
         f"{finished:%H:%M:%S}.{finished.microsecond // 1000:03d}",
         run.job,

@@ -222,7 +222,8 @@ class Metrics:
         series.runs[ending] = series.runs.get(ending, 0) + 1
         if run.started_at is not None:
             self.run_duration.observe(max(0.0, (run.finished_at - run.started_at).total_seconds()))
-            self.dispatch.observe(max(0.0, (run.started_at - run.created_at).total_seconds()))
+            if run.rounds == 1:  # a retry starts whenever somebody asks for it
+                self.dispatch.observe(max(0.0, (run.started_at - run.created_at).total_seconds()))
         if run.state is RunState.SUCCEEDED:
             series.last_success[run.job] = run.finished_at.timestamp()
             series.failures[run.job] = 0

@@ -7,8 +7,9 @@ link had no connection when it was first sent, or as `lost` together with its wo
 
 from datetime import UTC, datetime, timedelta
 
-from schedulerd.core import notes, runs
+from schedulerd.core import notes, stages, terms
 from schedulerd.core.draft import Draft
+from schedulerd.core.ending import is_called_off
 from schedulerd.core.pools import leave_place, take_place
 from schedulerd.core.specs import spec_of
 from schedulerd.core.state import Attempt, Run, State, Subtask, Worker
@@ -17,7 +18,7 @@ from schedulerd.model.moment import Moment
 from schedulerd.model.run import AttemptState, NewAttempt, RunState, SubtaskState
 from schedulerd.protocol.codec import digest_of
 from schedulerd.protocol.ids import GATHER
-from schedulerd.protocol.messages import Cancellation, Order, Outcome, OutcomeState
+from schedulerd.protocol.messages import Order, Outcome, OutcomeState
 
 MAX_LOSSES = 2  # retries after a loss, with on_lost = "retry"
 
@@ -91,14 +92,14 @@ def accepted(attempt: Attempt, worker: Worker) -> None:
         attempt.state = AttemptState.ACCEPTED
 
 
-def started(attempt: Attempt, worker: Worker, at: datetime, draft: Draft) -> None:
+def started(state: State, attempt: Attempt, worker: Worker, at: datetime, now: Moment, draft: Draft) -> None:
     """Its process exists, since `at`."""
     accepted(attempt, worker)
     if attempt.state is not AttemptState.RUNNING:
         attempt.state = AttemptState.RUNNING
         draft.started[attempt.id] = at
         if attempt.run.started_at is None:
-            attempt.run.started_at = at
+            terms.begin(state, attempt.run, at, now)
 
 
 def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft: Draft) -> None:
@@ -108,8 +109,9 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
     draft.started.pop(attempt.id, None)
     draft.outcomes.append(outcome)
     if run.started_at is None and outcome.started_utc_ms is not None:
-        run.started_at = _instant(outcome.started_utc_ms)
+        terms.begin(state, run, _instant(outcome.started_utc_ms), now)
     end = outcome.state
+    is_over = (run.is_cancelled or run.is_failing_fast) and is_called_off(run, subtask.index)
     if end in ("failed", "timeout"):
         subtask.failures += 1
         subtask.previous = end
@@ -124,29 +126,29 @@ def settle(state: State, attempt: Attempt, outcome: Outcome, now: Moment, draft:
         is_again = now.mono - subtask.waiting_since < run.job.dispatch_timeout / timedelta(seconds=1)
     else:
         is_again = False
-    if is_again and not run.is_cancelled:
+    if is_again and not is_over:
         if end != "unstarted":
             subtask.is_fresh = True  # it had its worker: dispatch_timeout counts anew
         notes.given_again(state, attempt, outcome, now, draft)
         give_again(state, run, subtask, draft)
-    elif end == "unstarted" and not run.is_cancelled:
-        runs.settle_subtask(state, run, subtask, SubtaskState.FAILED, "no_worker", now, draft)
+    elif end == "unstarted" and not is_over:
+        stages.settle_subtask(state, run, subtask, SubtaskState.FAILED, "no_worker", now, draft)
     else:
         final = SubtaskState.CANCELLED if end == "unstarted" else ENDS[end]
         if final is SubtaskState.SUCCEEDED and subtask.index < 0:
-            runs.step_succeeded(state, run, subtask, outcome, now, draft)
+            stages.step_succeeded(state, run, subtask, outcome, now, draft)
         else:
-            runs.settle_subtask(state, run, subtask, final, outcome.reason or end, now, draft)
+            reason = outcome.reason or end
+            if is_over and final is SubtaskState.CANCELLED:
+                reason = run.cancel_reason if run.is_cancelled else stages.FAIL_FAST
+            stages.settle_subtask(state, run, subtask, final, reason, now, draft)
 
 
 def give_again(state: State, run: Run, subtask: Subtask, draft: Draft) -> None:
     """The subtask waits for a worker once more."""
     subtask.state = SubtaskState.PENDING
-    draft.states.setdefault(run.id, []).append((subtask.index, SubtaskState.PENDING, ""))
-    if subtask.pinned is not None:
-        run.pinned.setdefault(subtask.pinned, type(run.pending)()).append(subtask)
-    else:
-        run.pending.append(subtask)
+    draft.requeued.setdefault(run.id, []).append(subtask.index)
+    stages.give(run, subtask)
     state.enlist(run)
 
 
@@ -188,20 +190,6 @@ def send_failed(state: State, attempt: Attempt, now: Moment, draft: Draft) -> No
         conclude(state, attempt, "unstarted", "not sent", now, draft)
 
 
-def end(state: State, run: Run, draft: Draft) -> None:
-    """Ask for the end of every live attempt of a cancelled run; asked again with each beat until they have ended."""
-    for attempt in run.live.values():
-        worker = state.workers_by_id.get(attempt.worker)
-        if worker is None or worker.nonce != attempt.nonce:
-            continue
-        mail = draft.to(worker)
-        asked = Cancellation(attempt.id, run.is_killed)
-        if asked not in mail.cancels:  # a command and a beat may come in one step
-            mail.cancels.append(asked)
-            if not attempt.is_accepted:
-                mail.revokes.append(attempt.id)
-
-
 def _send(attempt: Attempt, worker: Worker, draft: Draft) -> None:
     assert attempt.order is not None
     spec = spec_of(attempt.run, attempt.subtask.index)
@@ -212,7 +200,9 @@ def _send(attempt: Attempt, worker: Worker, draft: Draft) -> None:
 
 
 def _extra_env(run: Run, subtask: Subtask) -> dict[str, str]:
-    return {"SCHEDULERD_NEED_MET": "0" if run.reason else "1"} if subtask.index == GATHER else {}
+    if subtask.index != GATHER:
+        return {}
+    return {"SCHEDULERD_NEED_MET": "1" if stages.has_enough(run) else "0"}
 
 
 def _forget(state: State, attempt: Attempt) -> None:
@@ -233,4 +223,4 @@ def _instant(utc_ms: int) -> datetime:
 
 def settle_late(state: State, run: Run, subtask: Subtask, now: Moment, draft: Draft) -> None:
     """A lost attempt of an open run succeeded after all, and nothing else of the subtask is under way."""
-    runs.settle_subtask(state, run, subtask, SubtaskState.SUCCEEDED, "", now, draft)
+    stages.settle_subtask(state, run, subtask, SubtaskState.SUCCEEDED, "", now, draft)

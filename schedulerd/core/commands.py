@@ -1,4 +1,4 @@
-"""What callers may order: pause, resume, trigger, cancel, backfill. Each handler answers or refuses.
+"""What callers may order: pause, resume, trigger, cancel, retry, backfill. Each handler answers or refuses.
 
 Changes of the job table are in job_table.py, what only looks is in looking.py.
 """
@@ -6,7 +6,7 @@ Changes of the job table are in job_table.py, what only looks is in looking.py.
 from collections.abc import Callable
 from typing import Any
 
-from schedulerd.core import backfilling, firing, job_table, looking, overlap, runs
+from schedulerd.core import backfilling, firing, job_table, looking, overlap, retrying, runs
 from schedulerd.core import requests as rq
 from schedulerd.core.cancelling import cancel_run
 from schedulerd.core.draft import Draft
@@ -126,6 +126,7 @@ HANDLERS: dict[type, Callable[[State, Any, Moment, Draft], object]] = {
     rq.ResumeJob: _resume,
     rq.TriggerJob: _trigger,
     rq.CancelRun: _cancel,
+    rq.RetryRun: retrying.retry,
     rq.BackfillJob: _backfill,
     rq.CancelBackfill: _cancel_backfill,
     rq.PutJob: job_table.put,

@@ -18,7 +18,7 @@ class Mail:
     dispatches: list[tuple[msg.Spec, msg.Order]] = field(default_factory=list)
     gathers: list[tuple[str, msg.Spec, msg.Order]] = field(default_factory=list)
     acks: list[str] = field(default_factory=list)
-    cancels: list[msg.Cancellation] = field(default_factory=list)
+    cancels: dict[msg.Cancellation, None] = field(default_factory=dict)
     revokes: list[str] = field(default_factory=list)
     others: list[msg.Message] = field(default_factory=list)
 
@@ -32,12 +32,16 @@ class Draft:
     )  # jobs, removals, pauses: in the order they were decided
     backfills: list[fx.RecordBackfill] = field(default_factory=list)
     runs: list[NewRun] = field(default_factory=list)
+    reopened: list[fx.RecordReopening] = field(default_factory=list)
+    rounds: list[fx.RecordRound] = field(default_factory=list)
     subtasks: list[fx.RecordSubtasks] = field(default_factory=list)
+    requeued: dict[str, list[int]] = field(default_factory=dict)  # run -> subtasks that wait once more
     attempts: list[NewAttempt] = field(default_factory=list)
     started: dict[str, datetime] = field(default_factory=dict)
     outcomes: list[msg.Outcome] = field(default_factory=list)
     late: list[msg.Outcome] = field(default_factory=list)
     states: dict[str, list[tuple[int, SubtaskState, str]]] = field(default_factory=dict)
+    results: list[fx.RecordResult] = field(default_factory=list)
     cancels: list[fx.RecordCancel] = field(default_factory=list)
     closed: list[fx.CloseRun] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
@@ -71,7 +75,14 @@ class Draft:
         effects: list[fx.Effect] = [*self.tables, *self.backfills]
         if self.runs:
             effects.append(fx.RecordRuns(tuple(self.runs)))
+        effects.extend(self.reopened)
+        effects.extend(self.rounds)
         effects.extend(self.subtasks)
+        # before the attempts: what waits once more may have been given out again in the same step
+        effects.extend(
+            fx.RecordSubtaskStates(run, tuple((index, SubtaskState.PENDING, "") for index in indexes))
+            for run, indexes in self.requeued.items()
+        )
         if self.attempts:
             effects.append(fx.RecordAttempts(tuple(self.attempts)))
         if self.started:
@@ -81,6 +92,7 @@ class Draft:
         if self.late:
             effects.append(fx.RecordLateResults(tuple(self.late), now))
         effects.extend(fx.RecordSubtaskStates(run, tuple(states)) for run, states in self.states.items())
+        effects.extend(self.results)
         effects.extend(self.cancels)
         effects.extend(self.closed)
         if self.skips:
@@ -111,7 +123,7 @@ def _sends(worker: Worker, mail: Mail) -> Iterator[fx.Effect]:
     if mail.revokes:
         yield _send(worker, msg.Revoke(mail.revokes))
     if mail.cancels:
-        yield _send(worker, msg.Cancel(mail.cancels))
+        yield _send(worker, msg.Cancel(list(mail.cancels)))
     for message in mail.others:
         yield _send(worker, message)
     if mail.dispatches:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from schedulerd.core.backfill import RowSplit
 from schedulerd.model.job import Pool
-from schedulerd.model.run import JobRow, NewAttempt, NewRun, Pause, RunState, Skip, SubtaskState
+from schedulerd.model.run import Again, JobRow, NewAttempt, NewRun, Pause, RunState, Skip, SubtaskState
 from schedulerd.protocol.messages import Message, Order, Outcome, Spec
 
 # ---- records: what the ledger writes ---------------------------------------------------------------------------
@@ -92,6 +92,22 @@ class RecordSubtasks(Struct, frozen=True):
     is_split: bool
 
 
+class RecordReopening(Struct, frozen=True):
+    """A final run is pending again, for its round number `rounds`: what made it final is forgotten, attempts stay."""
+
+    run: str
+    rounds: int  # one more than it has had
+    again: Again
+
+
+class RecordRound(Struct, frozen=True):
+    """The retry of a reopened run begins: these subtasks are pending again, with their failures counted anew."""
+
+    run: str
+    first_fence: int  # attempts of this round have it or a higher one
+    subtasks: tuple[int, ...]
+
+
 class RecordAttempts(Struct, frozen=True):
     """New attempts, state assigned; their runs and subtasks become running if they were pending."""
 
@@ -128,12 +144,19 @@ class RecordSubtaskStates(Struct, frozen=True):
     states: tuple[tuple[int, SubtaskState, str], ...]
 
 
+class RecordResult(Struct, frozen=True):
+    """What gather has printed: the run's result."""
+
+    run: str
+    result: bytes
+
+
 class RecordCancel(Struct, frozen=True):
     """The end of a run that is not final yet was asked for; the first one who asks counts."""
 
     run: str
     by: str  # who, or the run that takes its place
-    reason: str = "operator"  # operator | replaced
+    reason: str = "operator"  # operator | replaced | timeout
 
 
 class CloseRun(Struct, frozen=True, kw_only=True):
@@ -150,8 +173,8 @@ class CloseRun(Struct, frozen=True, kw_only=True):
         str  # "" when it succeeded; else exit, signal, timeout, lost, no_worker, split, gather, operator ...
     )
     finished_at: datetime
-    result: bytes = b""  # gather's standard output
     workers: tuple[str, ...] = ()  # names, of the run's attempts, without repeats
+    rounds: int = 1  # more than one: it was retried, and started_at is that of the retry
 
 
 class RecordEvent(Struct, frozen=True, kw_only=True):
@@ -179,12 +202,15 @@ Record = (
     | RecordSkips
     | RecordBackfill
     | RecordRuns
+    | RecordReopening
+    | RecordRound
     | RecordSubtasks
     | RecordAttempts
     | RecordStarted
     | RecordOutcomes
     | RecordLateResults
     | RecordSubtaskStates
+    | RecordResult
     | RecordCancel
     | CloseRun
     | RecordEvent

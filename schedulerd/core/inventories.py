@@ -130,7 +130,7 @@ def _compare(state: State, worker: Worker, inventory: msg.Inventory, now: Moment
         if attempt.id in held:
             attempts.accepted(attempt, worker)
             if attempt.id in running:
-                attempts.started(attempt, worker, now.utc, draft)
+                attempts.started(state, attempt, worker, now.utc, now, draft)
         elif attempt.nonce != worker.nonce:
             end: msg.OutcomeState = "lost" if attempt.is_accepted else "unstarted"
             attempts.conclude(

@@ -5,7 +5,7 @@ one that waits has none, and a takeover finds them as they were, oldest first. C
 has not come hold nobody up here; firing.py gives them their turns.
 """
 
-from schedulerd.core import runs
+from schedulerd.core import stages
 from schedulerd.core.cancelling import REPLACED, cancel_run
 from schedulerd.core.draft import Draft
 from schedulerd.core.state import JobEntry, Run, State
@@ -14,9 +14,9 @@ from schedulerd.model.moment import Moment
 from schedulerd.model.run import SkipReason
 
 
-def refusal(state: State, entry: JobEntry) -> SkipReason | None:
-    """Why a new run of the job may not be, now; None when it may (perhaps it has to wait)."""
-    match entry.job.overlap:
+def refusal(state: State, entry: JobEntry, rule: Overlap | None = None) -> SkipReason | None:
+    """Why a new run of the job may not be, now; None when it may (perhaps it has to wait). `rule`: if not the job's."""
+    match rule or entry.job.overlap:
         case Overlap.SKIP:
             return SkipReason.OVERLAP if _before(state, entry) else None
         case Overlap.QUEUE:
@@ -26,20 +26,23 @@ def refusal(state: State, entry: JobEntry) -> SkipReason | None:
             return None
 
 
-def line_up(state: State, entry: JobEntry, run: Run, now: Moment, draft: Draft) -> None:
-    """Begin a run that was just recorded, or let it wait behind those that are open.
+def line_up(
+    state: State, entry: JobEntry, run: Run, now: Moment, draft: Draft, rule: Overlap | None = None
+) -> None:
+    """Begin a run that was just recorded, or let it wait behind those that are open. `rule`: if not the job's.
 
     With "replace" these are ended first: one that waits itself at once, one that has begun when its attempts have.
     """
-    if entry.job.overlap is Overlap.REPLACE:
+    rule = rule or entry.job.overlap
+    if rule is Overlap.REPLACE:
         for old in _before(state, entry):
             if old is not run:
                 cancel_run(state, old, run.id, False, now, draft, REPLACED)
-    may_wait = entry.job.overlap in (Overlap.QUEUE, Overlap.REPLACE)
+    may_wait = rule in (Overlap.QUEUE, Overlap.REPLACE)
     if may_wait and any(other is not run for other in _before(state, entry)):
         wait(state, run)
     else:
-        runs.expand(state, run, now, draft)
+        stages.begin(state, run, now, draft)
 
 
 def wait(state: State, run: Run) -> None:
@@ -76,7 +79,7 @@ def begin_waiting(state: State, now: Moment, draft: Draft) -> None:
         if any(not (is_allowed and run.job.overlap is Overlap.ALLOW) for run in under_way):
             continue
         waiting[0].is_held = False
-        runs.expand(state, waiting[0], now, draft)
+        stages.begin(state, waiting[0], now, draft)
         state.turns[name] = None  # perhaps the next one too: this one may have closed at once, or bar nobody
 
 

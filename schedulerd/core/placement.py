@@ -19,7 +19,6 @@ from schedulerd.core.pools import has_room
 from schedulerd.core.stable import stable_hash
 from schedulerd.core.state import Lane, Run, State, Subtask, Worker
 from schedulerd.core.waking import await_worker
-from schedulerd.model.job import PerWorker
 from schedulerd.model.moment import Moment
 
 WORTH_TELLING = 5.0  # seconds without an able worker, from which on it is told
@@ -137,7 +136,7 @@ def _place_group(
     for run in _in_turn(state, lanes):
         if free <= 0 and slots > begun:
             break
-        if isinstance(run.job.split, PerWorker) and not run.is_split and not run.is_cancelled:
+        if run.awaits_workers:
             is_settled = is_settled or _is_settled(state, now)
             if not is_settled or left.parts <= 0:
                 has_more |= is_settled
@@ -150,7 +149,7 @@ def _place_group(
         elif run.unable_since is not None:
             _able_again(run, now, draft)
         if free > 0 and run.pending:
-            free -= _place_any(state, run, able, free, now, draft)
+            free -= _place_any(state, run, able, min(free, run.room), now, draft)
         if not run.is_waiting:
             del state.waiting[run.lane][run.id]
         elif free <= 0 and not run.pinned:
@@ -195,7 +194,7 @@ def take_unable(state: State, run: Run) -> list[Subtask]:
 
 def expand_per_worker(run: Run, able: list[Worker], now: Moment, draft: Draft) -> None:
     """One subtask for each worker that is able now."""
-    run.is_split = True
+    run.is_split, run.awaits_workers = True, False
     for index, worker in enumerate(able):
         subtask = Subtask(index, pinned=worker.id, waiting_since=now.mono)
         run.subtasks[index] = subtask
@@ -236,7 +235,13 @@ def _place_pinned(
     if most > 0:
         for worker_id in [worker_id for worker_id in run.pinned if worker_id in able]:
             worker, subtasks = able[worker_id], run.pinned[worker_id]
-            while subtasks and worker.free > 0 and given < most and has_room(state, run.job.pools):
+            while (
+                subtasks
+                and worker.free > 0
+                and run.room > 0
+                and given < most
+                and has_room(state, run.job.pools)
+            ):
                 attempts.assign(state, run, subtasks.popleft(), worker, now, draft)
                 given += 1
             if not subtasks:

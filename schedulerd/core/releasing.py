@@ -1,6 +1,6 @@
 """When held runs may start: catch-up and backfill runs, a few a second, behind everything that is on time."""
 
-from schedulerd.core import runs
+from schedulerd.core import stages
 from schedulerd.core.draft import Draft
 from schedulerd.core.state import Run, State
 from schedulerd.model.job import Overlap
@@ -32,7 +32,7 @@ def release(state: State, now: Moment, draft: Draft) -> None:
         entry = state.jobs.get(name)
         if entry is not None:
             entry.open_runs[run.id] = None
-        runs.expand(state, run, now, draft)
+        stages.begin(state, run, now, draft)
         if not queue:
             state.held.pop(name, None)
         elif queue[0].cause is Cause.BACKFILL and name not in state.held_turns:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from schedulerd.core.backfill import Fill, RowSplit
 from schedulerd.model.job import Definition, Pool
-from schedulerd.model.run import Pause
+from schedulerd.model.run import OpenRun, Pause
 from schedulerd.protocol.messages import Heartbeat
 
 KEY_USED = "this key was used before; nothing new was started"
@@ -44,6 +44,14 @@ class CancelRun(Struct, frozen=True, kw_only=True):
     run: str
     by: str
     kill: bool = False
+
+
+class RetryRun(Struct, frozen=True, kw_only=True):
+    """Answered by Retried; a run that is not final, or that `overlap` keeps out, is a conflict."""
+
+    found: OpenRun  # the final run, as the ledger has it
+    by: str
+    failed_only: bool = False  # else its subtasks that succeeded are run again as well
 
 
 class BackfillJob(Struct, frozen=True, kw_only=True):
@@ -117,6 +125,7 @@ Request = (
     | ResumeJob
     | TriggerJob
     | CancelRun
+    | RetryRun
     | BackfillJob
     | CancelBackfill
     | PutJob
@@ -151,6 +160,13 @@ class Cancelled(Struct, frozen=True, kw_only=True):
     """The run will end as cancelled."""
 
     run: str
+
+
+class Retried(Struct, frozen=True, kw_only=True):
+    """The run is open again."""
+
+    run: str
+    outcome: str  # started | queued
 
 
 class Backfilled(Struct, frozen=True, kw_only=True):

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from schedulerd.core.state import Run
-from schedulerd.model.job import Argv, Items, Line, ListedItems, Script, Work
-from schedulerd.protocol.ids import GATHER, SPLIT
+from schedulerd.model.job import Argv, Items, Line, ListedItems, Matrix, Script, Work
+from schedulerd.protocol.ids import GATHER, SETUP, SPLIT, TEARDOWN
 from schedulerd.protocol.messages import Spec
 
 OUTPUT_LIMIT = 64 * 1024  # bytes kept of each stream
@@ -25,7 +25,7 @@ def spec_of(run: Run, subtask: int) -> Spec:
 def _build(run: Run, kind: int) -> Spec:
     job = run.job
     work = _work(run, kind)
-    chunk = job.split.chunk if isinstance(job.split, Items | ListedItems) else None
+    chunk = job.split.chunk if isinstance(job.split, Items | Matrix | ListedItems) else None
     return Spec(
         run=run.id,
         job=job.name,
@@ -49,8 +49,6 @@ def _build(run: Run, kind: int) -> Spec:
 
 def _work(run: Run, kind: int) -> Work:
     job = run.job
-    if kind == GATHER and job.gather is not None:
-        return job.gather
     if kind == SPLIT and isinstance(job.split, ListedItems):
         return job.split.work
-    return job.work
+    return {SETUP: job.setup, GATHER: job.gather, TEARDOWN: job.teardown}.get(kind) or job.work

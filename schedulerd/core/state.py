@@ -10,11 +10,13 @@ from msgspec import Struct, field
 
 from schedulerd.core.trigger import FireTime
 from schedulerd.model.job import Definition, Every, Job, Pool
-from schedulerd.model.run import AttemptState, Cause, Pause, RunState, SubtaskState
+from schedulerd.model.run import Again, AttemptState, Cause, Pause, RunState, SubtaskState
 from schedulerd.protocol.messages import Counted, Heartbeat, Order, Spec
 from schedulerd.protocol.timing import Timing
 
 Lane = tuple[tuple[str, ...], tuple[str, ...]]  # what runs require and the pools they are in
+
+_NO_BOUND = 1 << 30
 
 
 class JobEntry(Struct, eq=False):
@@ -83,14 +85,21 @@ class Run(Struct, eq=False):
     started_at: datetime | None = None
     is_split: bool = False  # the list of ordinary subtasks is complete
     is_cancelled: bool = False
-    cancel_reason: str = "operator"  # of a cancelled one: operator | replaced
+    cancel_reason: str = "operator"  # of a cancelled one: operator | replaced | timeout
     is_killed: bool = False  # the cancel asked for KILL
     is_held: bool = (
         False  # it waits for its turn: a catch-up or backfill run, or one behind another of its job
     )
+    rounds: int = 1  # one, and one more for each retry
+    again: Again | None = None  # a retry that has not begun: which subtasks it is about
+    is_failing_fast: bool = False  # one subtask has failed, and the others are being ended
+    awaits_workers: bool = False  # its subtasks are known once it is known which workers are able
+    ends_at: float | None = (
+        None  # mono, by when all but teardown has to be over; None: no process yet, or no term
+    )
     subtasks: dict[int, Subtask] = field(default_factory=dict)
     open_subtasks: int = 0  # ordinary ones that are not final
-    reason: str = ""  # of the first subtask that did not succeed
+    reason: str = ""  # why it will have failed; empty so far
     pending: deque[Subtask] = field(default_factory=deque)  # to be given to any able worker
     pinned: dict[str, deque[Subtask]] = field(default_factory=dict)  # worker id -> to be given to it
     live: dict[str, "Attempt"] = field(default_factory=dict)
@@ -109,12 +118,12 @@ class Run(Struct, eq=False):
     @property
     def is_aside(self) -> bool:
         """A backfill run that has not had its turn: for overlap it is not there yet."""
-        return self.is_held and self.cause is Cause.BACKFILL
+        return self.awaits_release and self.cause is Cause.BACKFILL
 
     @property
     def awaits_release(self) -> bool:
         """A catch-up or backfill run that has not had its turn: it holds nobody up."""
-        return self.is_held and self.cause in (Cause.CATCHUP, Cause.BACKFILL)
+        return self.is_held and self.again is None and self.cause in (Cause.CATCHUP, Cause.BACKFILL)
 
     @property
     def lane(self) -> Lane:
@@ -123,8 +132,14 @@ class Run(Struct, eq=False):
 
     @property
     def is_waiting(self) -> bool:
-        """There is something to give out."""
-        return bool(self.pending or self.pinned)
+        """There is something to give out, or will be when it is known who is able."""
+        return bool(self.pending or self.pinned) or self.awaits_workers
+
+    @property
+    def room(self) -> int:
+        """How many more of its attempts may begin by its own `max_parallel`."""
+        most = self.job.max_parallel
+        return _NO_BOUND if most is None else most - len(self.live)
 
 
 class Attempt(Struct, eq=False):
@@ -229,7 +244,8 @@ class State(Struct, eq=False):
     enlisted: int = 0  # how many runs were enlisted: whose turn is first in lanes that share workers
     pools: dict[str, Pool] = field(default_factory=dict)
     pool_use: dict[str, int] = field(default_factory=dict)  # live attempts of jobs that name the pool
-    cancelled: dict[str, Run] = field(default_factory=dict)  # cancelled runs that still have attempts
+    cancelled: dict[str, Run] = field(default_factory=dict)  # runs whose attempts are asked to end
+    terms: list[tuple[float, str]] = field(default_factory=list)  # heap of (mono, run id): run timeouts
     held: dict[str, deque[Run]] = field(
         default_factory=dict
     )  # catch-up and backfill runs by job, as they came
@@ -260,6 +276,9 @@ class State(Struct, eq=False):
     requests: dict[tuple[str, str], str] = field(
         default_factory=dict
     )  # (job, key) -> manual run, newest last
+    retried: dict[str, int] = field(
+        default_factory=dict
+    )  # run -> its newest round, of those retried in this leadership, newest last
     next_beat: float = 0.0  # mono
     next_greet: float = 0.0  # mono: workers just found are greeted more often until they answer
     greet_until: float = 0.0  # mono: nobody is greeted more often any more

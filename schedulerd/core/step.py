@@ -15,8 +15,10 @@ from schedulerd.core import (
     placement,
     releasing,
     runs,
+    stages,
     takeover,
     tally,
+    terms,
     waking,
     workers,
 )
@@ -25,7 +27,6 @@ from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Effect, SetAlarm
 from schedulerd.core.state import State
 from schedulerd.model.moment import Moment
-from schedulerd.model.run import SubtaskState
 from schedulerd.protocol.messages import Outcome
 
 TICK = 1.0  # seconds between two looks at what was not accepted
@@ -50,6 +51,7 @@ def step(state: State, events: Sequence[ev.Event], now: Moment) -> list[Effect]:
     firing.fire_due(state, now, draft)
     releasing.release(state, now, draft)
     _expire(state, now, draft)
+    terms.expire(state, now, draft)
     if now.mono >= state.next_beat:
         state.next_beat = now.mono + state.timing.beat
         workers.beat(state, now, draft)
@@ -85,7 +87,7 @@ def _expire(state: State, now: Moment, draft: Draft) -> None:
         needs = ", ".join(run.job.requires) or "nothing"
         text = f"no able worker for {timeout:g} s; requires {needs}"
         draft.events.append(runs.event("no_worker", now, run=run, detail=text))
-        runs.end_waiting(state, run, waiting, SubtaskState.FAILED, "no_worker", now, draft)
+        stages.give_up(state, run, waiting, now, draft)
 
 
 def _alarm(state: State, now: Moment) -> SetAlarm:
@@ -99,6 +101,8 @@ def _alarm(state: State, now: Moment) -> SetAlarm:
         mono = min(mono, state.next_greet)
     if state.deadlines:
         mono = min(mono, state.deadlines[0][0])
+    if state.terms:
+        mono = min(mono, state.terms[0][0])
     if state.held_turns:
         mono = min(mono, state.next_release)
     return SetAlarm(state.fires[0][0] if state.fires else None, mono)

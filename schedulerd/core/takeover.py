@@ -1,18 +1,17 @@
 """A State from the ledger's open work: how every leader begins, after a start, a failover or a ledger fault alike."""
 
-from schedulerd.core import overlap, runs
+from schedulerd.core import overlap, runs, stages, terms
 from schedulerd.core.draft import Draft
 from schedulerd.core.events import LeadershipGained
 from schedulerd.core.firing import count_again
 from schedulerd.core.pools import take_place
-from schedulerd.core.state import Attempt, JobEntry, Run, State, Subtask
+from schedulerd.core.restoring import restored
+from schedulerd.core.state import Attempt, JobEntry, Run, State
 from schedulerd.core.trigger import next_fire
 from schedulerd.core.waking import await_fire, await_resume
 from schedulerd.model.moment import Moment
 from schedulerd.model.run import AttemptState, OpenAttempt, OpenRun, OpenWork, SubtaskState
 from schedulerd.protocol.timing import Timing
-
-_REASONS = {SubtaskState.FAILED: "exit"}
 
 
 def rebuild(
@@ -54,50 +53,24 @@ def rebuild(
 
 
 def _reopen(state: State, found: OpenRun, now: Moment) -> None:
-    record = found.run
-    run = Run(
-        record.id,
-        found.definition,
-        record.cause,
-        record.fire_time,
-        record.created_at,
-        record.env,
-        found.state,
-    )
-    run.started_at = found.started_at
-    run.is_split = found.is_split
-    run.is_cancelled, run.cancel_reason = found.is_cancelled, found.cancel_reason
+    run = restored(found, now)
     state.runs[run.id] = run
     entry = state.jobs.get(run.job.name)
     if entry is not None:
         entry.open_runs[run.id] = None
     else:
-        state.removed.setdefault(run.job.name, record.fire_time)  # should it come back, it has open runs
+        state.removed.setdefault(run.job.name, run.fire_time)  # should it come back, it has open runs
     if run.is_cancelled:
         state.cancelled[run.id] = run
-    for old in found.subtasks:
-        subtask = Subtask(old.index, old.item, old.pinned, old.state)
-        subtask.attempts, subtask.failures, subtask.losses = old.attempts, old.counted_failures, old.losses
-        subtask.previous = old.previous
-        subtask.waiting_since = now.mono
-        run.subtasks[subtask.index] = subtask
-        if subtask.state.is_final:
-            if subtask.state is not SubtaskState.SUCCEEDED and not run.reason:
-                run.reason = _REASONS.get(subtask.state, subtask.state.value)
-        elif subtask.index >= 0:
-            run.open_subtasks += 1
     for attempt in found.attempts:
         _reopen_attempt(state, run, attempt, now)
-    held = {attempt.subtask.index for attempt in run.live.values()}
-    for subtask in run.subtasks.values():
-        if subtask.state.is_final or subtask.index in held:
-            continue
-        subtask.state = SubtaskState.PENDING
-        if subtask.pinned is not None:
-            run.pinned.setdefault(subtask.pinned, type(run.pending)()).append(subtask)
-        else:
-            run.pending.append(subtask)
-    if run.subtasks or run.is_split or run.is_cancelled:
+    if run.again is not None:
+        overlap.wait(state, run)
+    elif run.subtasks or run.is_split or run.is_cancelled:
+        terms.resume(state, run, now)
+        for subtask in stages.due(run):
+            subtask.state = SubtaskState.PENDING
+            stages.give(run, subtask)
         state.enlist(run)
     elif run.cause in runs.HELD:
         runs.hold(state, run)
@@ -150,4 +123,4 @@ def resume(state: State, now: Moment, draft: Draft) -> None:
         count_again(state, entry, now, draft)
     for run in list(state.runs.values()):
         if not run.is_held:
-            runs.resume(state, run, now, draft)
+            stages.resume(state, run, now, draft)

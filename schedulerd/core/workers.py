@@ -6,7 +6,7 @@ Silence is measured on the leader's awake time, so that its own stalls do not co
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from schedulerd.core import attempts, tally
+from schedulerd.core import attempts, ending, tally
 from schedulerd.core.draft import Draft
 from schedulerd.core.effects import Connect, Disconnect, Drop, StepDown
 from schedulerd.core.events import FrameArrived, WorkersSeen
@@ -81,7 +81,7 @@ def beat(state: State, now: Moment, draft: Draft) -> None:
             _judge(state, worker, now, draft)
         _hello(state, worker, draft)
     for run in list(state.cancelled.values()):
-        attempts.end(state, run, draft)
+        ending.end(state, run, draft)
     if not state.has_unheard:
         _lose_orphans(state, now, draft)
     _drop_gone(state, draft)
@@ -148,7 +148,8 @@ def _started(state: State, worker: Worker, message: msg.Message, now: Moment, dr
     for start in message.starts:
         attempt = _attempt(state, worker, start.attempt)
         if attempt is not None:
-            attempts.started(attempt, worker, datetime.fromtimestamp(start.started_utc_ms / 1000, UTC), draft)
+            at = datetime.fromtimestamp(start.started_utc_ms / 1000, UTC)
+            attempts.started(state, attempt, worker, at, now, draft)
 
 
 def _refused(state: State, worker: Worker, message: msg.Message, now: Moment, draft: Draft) -> None:

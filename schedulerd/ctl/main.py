@@ -23,6 +23,7 @@ _VERBS = {
     "logs": "logs",
     "trigger": "trigger",
     "cancel": "orders",
+    "retry": "orders",
     "backfill": "backfill",
     "pause": "orders",
     "resume": "orders",

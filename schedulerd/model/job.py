@@ -112,11 +112,35 @@ class ListedItems(Struct, frozen=True, kw_only=True, gc=False, tag="listed"):
     chunk: int | None = None
 
 
+class Matrix(Struct, frozen=True, kw_only=True, gc=False, tag="matrix", omit_defaults=True):
+    """Every combination of the values of all axes, the last axis turning fastest; see `core/splitting.py`."""
+
+    axes: tuple[tuple[str, tuple[str, ...]], ...]  # (name, values as JSON texts)
+    include: tuple[str, ...] = ()  # further combinations, as JSON objects that have every axis
+    exclude: tuple[str, ...] = ()  # JSON objects: combinations that have all their values are left out
+    chunk: int | None = None
+
+
 class PerWorker(Struct, frozen=True, kw_only=True, gc=False, tag="per_worker"):
     """One subtask on every able worker."""
 
 
-Split = Shards | Items | ListedItems | PerWorker
+Split = Shards | Items | Matrix | ListedItems | PerWorker
+
+
+class AtLeast(Struct, frozen=True, kw_only=True, gc=False, tag="count"):
+    """So many subtasks have to succeed."""
+
+    count: int
+
+
+class Share(Struct, frozen=True, kw_only=True, gc=False, tag="share"):
+    """So many of a million subtasks have to succeed."""
+
+    millionths: int
+
+
+Need = AtLeast | Share
 
 
 class Overlap(enum.Enum):
@@ -185,7 +209,14 @@ class Job(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     requires: tuple[str, ...] = ()  # labels a worker must have; "!label" = must not have
     pools: tuple[str, ...] = ()  # names of pools; every attempt takes a place in each of them
     split: Split | None = None
-    gather: Work | None = None
+    max_items: int | None = None  # that a split command may list; None: as many as there may be at all
+    max_parallel: int | None = None  # attempts of one run at once, over the whole cluster
+    fail_fast: bool = False  # the first subtask that ends without success ends the others
+    need: Need | None = None  # how many subtasks have to succeed; None: all
+    setup: Work | None = None  # once a run, before everything else
+    gather: Work | None = None  # once, when all subtasks are final
+    teardown: Work | None = None  # once, after everything else, however that went
+    run_timeout: timedelta | None = None  # of a whole run, from the start of its first process
     retry_max: int = 0  # further attempts after a failure or timeout
     paused: bool = False  # paused by its own definition; an operator's pause is kept apart
 

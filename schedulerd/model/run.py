@@ -155,10 +155,11 @@ class OpenSubtask(Struct, frozen=True, kw_only=True):
     item: str | None
     state: SubtaskState
     attempts: int  # how many there were
-    counted_failures: int  # attempts that ended failed or timeout
-    losses: int  # attempts that ended lost
+    counted_failures: int  # attempts of this round that ended failed or timeout
+    losses: int  # attempts of this round that ended lost
     previous: str  # outcome of the newest ended attempt that ran: none | failed | lost | timeout
     pinned: str | None = None  # worker id, for per_worker
+    reason: str = ""  # why it is final without success
 
 
 class OpenAttempt(Struct, frozen=True, kw_only=True):
@@ -169,8 +170,18 @@ class OpenAttempt(Struct, frozen=True, kw_only=True):
     started_at: datetime | None
 
 
+class Again(enum.Enum):
+    """Which subtasks of a run that is retried get a new attempt."""
+
+    ALL = "all"
+    FAILED = "failed"  # those that did not succeed
+
+
 class OpenRun(Struct, frozen=True, kw_only=True):
-    """A run that is not final, with all its subtasks (the final ones too) and its open attempts."""
+    """A run that is not final, with all its subtasks (the final ones too) and its open attempts.
+
+    A run that is to be retried is read in the same form, although it is final.
+    """
 
     run: NewRun
     definition: Definition
@@ -180,7 +191,9 @@ class OpenRun(Struct, frozen=True, kw_only=True):
     is_cancelled: bool  # its end was asked for
     subtasks: tuple[OpenSubtask, ...]  # ordinary ones and steps, by index
     attempts: tuple[OpenAttempt, ...]
-    cancel_reason: str = "operator"  # why its end was asked for
+    cancel_reason: str = "operator"  # why its end was asked for: operator | replaced | timeout
+    rounds: int = 1  # one, and one more for each retry of the whole run
+    again: Again | None = None  # a retry was asked for and has not begun: nothing of it is open yet
 
 
 class Former(Struct, frozen=True, kw_only=True):

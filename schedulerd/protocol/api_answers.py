@@ -129,6 +129,23 @@ class CancelAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryBody:
+    """Which subtasks of a run are run again: all, or those that did not succeed."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _NOTHING_ELSE
+
+    failed_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAnswer:
+    """The run that is open again."""
+
+    run_id: str
+    outcome: str  # started | queued: it waits for other runs of its job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckBody:
     """Job files to check: path below the jobs directory -> text."""
 

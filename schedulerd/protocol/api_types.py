@@ -90,7 +90,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subtask:
-    """A part of a run; -1 is gather, -4 the split command."""
+    """A part of a run; -1 is gather, -2 setup, -3 teardown, -4 the split command."""
 
     index: int
     item: Any
@@ -122,6 +122,8 @@ class RunDetail(Run):
 
     subtasks_detail: list[Subtask] = field(default_factory=list)
     result: str | None = None  # gather's standard output, undecodable bytes replaced
+    subtasks_hidden: int = 0  # left out here; the list of subtasks has them all, in pages
+    rounds: int = 1  # one more for each retry of the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,20 +52,25 @@ class Fault(Struct, frozen=True):
 
 
 def check_template(
-    text: str, *, chunked: bool, has_item: bool = True, has_parent: bool = True
+    text: str,
+    *,
+    chunked: bool,
+    has_item: bool = True,
+    has_parent: bool = True,
+    axes: tuple[str, ...] | None = None,
 ) -> list[tuple[int, str]]:
     """Every fault of `text` that shows before it is filled in: (offset in characters, what was found and expected).
 
     `chunked`: the job splits with `chunk`. `has_item` False: there is never an item here (no split over items, or a
-    gather, setup or split command). `has_parent` False: no other job can cause this run. A field that an item lacks
-    is not known here and fails its attempt alone.
+    gather, setup or split command). `has_parent` False: no other job can cause this run. `axes`: what `matrix` may be
+    followed by, if that is known. A field that an item lacks is not known here and fails its attempt alone.
     """
     faults = []
     for part in parse(text):
         if isinstance(part, Fault):
             faults.append((part.offset, part.message))
         elif isinstance(part, Reference):
-            message = _fault_of(part, chunked, has_item, has_parent)
+            message = _fault_of(part, chunked, has_item, has_parent) or _fault_of_axis(part, axes)
             if message:
                 faults.append((part.offset, message))
     return faults
@@ -92,6 +97,16 @@ def _fault_of(reference: Reference, chunked: bool, has_item: bool, has_parent: b
     if not chunked and root == "items":
         return f'template "{reference.text}" cannot be used without chunk; expected "item"'
     return ""
+
+
+def _fault_of_axis(reference: Reference, axes: tuple[str, ...] | None) -> str:
+    if reference.path[0] != "matrix" or axes is None or reference.path[1] in axes:
+        return ""
+    if not axes:
+        return f'template "{reference.text}" has no value here: the job is not split by a matrix'
+    near = difflib.get_close_matches(reference.path[1], axes, 1)
+    hint = f'did you mean "matrix.{near[0]}"?' if near else f"expected matrix.{' or matrix.'.join(axes)}"
+    return f'template "{reference.text}" does not exist: the matrix has no such name, {hint}'
 
 
 def needs_item(text: str) -> bool:

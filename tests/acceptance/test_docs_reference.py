@@ -46,7 +46,7 @@ def _keys(page: Path, *titles: str) -> set[str]:
 def test_job_files_names_every_key() -> None:
     of_a_job = _keys(JOB_FILES, "When", "What", "Where, and if it goes wrong", "Many subtasks", "For people")
     assert of_a_job == catalog.keys_of("")
-    for level in ("split", "gather", "retry"):
+    for level in ("split", "setup", "gather", "teardown", "retry"):
         assert _keys(JOB_FILES, f"[job.NAME.{level}]") == catalog.keys_of(level)
     assert _keys(JOB_FILES, "[pool.NAME]") == catalog.keys_of("pool")
 
@@ -60,13 +60,13 @@ def test_job_files_names_every_key_that_is_not_supported_yet() -> None:
     levels = {
         "a job, and of defaults": "",
         "a file": "file",
-        "`split`": "split",
-        "`gather`": "gather",
+        "`setup`, `gather` and `teardown`": "gather",
         "`retry`": "retry",
     }
     assert listed.keys() == levels.keys()
     for words, level in levels.items():
         assert listed[words] == catalog.later_keys(level)
+    assert catalog.later_keys("setup") == catalog.later_keys("teardown") == catalog.later_keys("gather")
 
 
 def test_job_files_tells_which_keys_are_no_defaults() -> None:
@@ -259,7 +259,15 @@ def test_metrics_names_every_type_of_event() -> None:
         for name in re.findall(r"`(\w+)`", row.cells[0])
     }
     assert literal <= named
-    chosen = {"cancelled", "replaced", "attempt_fenced", "attempt_lost", "attempt_unstarted"}  # by a variable
+    chosen = {
+        "cancelled",
+        "replaced",
+        "run_timeout",
+        "fail_fast",
+        "attempt_fenced",
+        "attempt_lost",
+        "attempt_unstarted",
+    }  # by a variable
     assert chosen <= named
     others = named - literal - chosen
     assert all(any(re.fullmatch(pattern, name) for pattern in patterns) for name in others), others

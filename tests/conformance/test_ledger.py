@@ -43,6 +43,9 @@ from schedulerd.core.effects import (
     RecordPause,
     RecordPools,
     RecordRemovals,
+    RecordReopening,
+    RecordResult,
+    RecordRound,
     RecordRunCounts,
     RecordRuns,
     RecordSkips,
@@ -54,6 +57,7 @@ from schedulerd.errors import CommandError, LedgerContentError, LedgerError, Sta
 from schedulerd.hostkit import failpoint
 from schedulerd.model.job import At, Calendar, Definition, Every, Pool
 from schedulerd.model.run import (
+    Again,
     AttemptState,
     Cause,
     JobRow,
@@ -405,7 +409,8 @@ def test_recording_a_batch_again_changes_nothing(
         [
             RecordOutcomes((outcome(run.id, 0, stdout=b"out"), outcome(run.id, 1, state="failed"))),
             RecordSubtaskStates(run.id, ((0, SubtaskState.SUCCEEDED, ""), (1, SubtaskState.FAILED, "exit"))),
-            close(run, RunState.FAILED, "exit", b"result"),
+            RecordResult(run.id, b"result"),
+            close(run, RunState.FAILED, "exit"),
         ],
     ]
     for batch in batches:
@@ -623,7 +628,7 @@ def test_a_run_is_shown_with_its_subtasks_and_attempts(commit: Commit, reader: L
     commit(RecordAttempts((new_attempt(run.id, 0), new_attempt(run.id, -1, fence=2, worker="w2"))))
     commit(RecordOutcomes((outcome(run.id, 0, state="failed", stdout=b"so far\xff", stderr=b"no space\n"),)))
     commit(RecordSubtaskStates(run.id, ((0, SubtaskState.FAILED, "exit"),)))
-    commit(close(run, RunState.FAILED, "exit", b"manifest \xff"))
+    commit(RecordResult(run.id, b"manifest \xff"), close(run, RunState.FAILED, "exit"))
     found = detail(reader, run.id)
     assert (found.job, found.trigger, found.state, found.reason) == ("backup", "schedule", "failed", "exit")
     assert (found.fire_time, found.started_at) == ("2026-11-23T02:01:00Z", "2026-11-23T02:01:01Z")
@@ -1199,3 +1204,168 @@ def test_the_account_of_a_run_has_its_leaders_its_workers_and_who_was_ahead(
     assert [one.leader for one in account.leaderships] == ["here", "there"]
     assert [(event.type, event.worker) for event in account.beside] == [("worker_suspect", attempt.worker)]
     assert account.ahead == [ahead.id]
+
+
+# ---- rounds ----------------------------------------------------------------------------------------------------
+
+
+def retried(commit: Commit, run: NewRun, again: Again = Again.FAILED) -> None:
+    """A run of three subtasks, of which the last one failed, is final and then open again."""
+    commit(*fired(run, 3))
+    commit(
+        RecordOutcomes(
+            (outcome(run.id, 0), outcome(run.id, 1), outcome(run.id, 2, state="failed", stderr=b"no"))
+        ),
+        RecordSubtaskStates(
+            run.id,
+            (
+                (0, SubtaskState.SUCCEEDED, ""),
+                (1, SubtaskState.SUCCEEDED, ""),
+                (2, SubtaskState.FAILED, "exit"),
+            ),
+        ),
+        RecordResult(run.id, b"first"),
+        RecordCancel(run.id, "eva", "timeout"),
+        close(run, RunState.FAILED, "timeout"),
+    )
+    commit(RecordReopening(run.id, 2, again))
+
+
+def test_a_reopened_run_is_open_work_as_it_was_left(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    run = new_run()
+    retried(commit, run)
+    (found,) = ledger.load().runs
+    assert (found.state, found.rounds, found.again) == (RunState.PENDING, 2, Again.FAILED)
+    assert (found.started_at, found.is_cancelled, found.is_split) == (None, False, True)
+    assert [(part.state, part.reason) for part in found.subtasks][-1] == (SubtaskState.FAILED, "exit")
+    shown = detail(reader, run.id)
+    assert (shown.state, shown.reason, shown.finished_at, shown.rounds) == ("pending", "", None, 2)
+    assert shown.result == "first"
+    commit(RecordRound(run.id, 4, (2,)))
+    assert detail(reader, run.id).result is None
+
+
+def test_a_round_counts_its_own_failures_and_numbers_its_attempts_on(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    run = new_run()
+    retried(commit, run)
+    commit(RecordRound(run.id, 4, (2,)))
+    (found,) = ledger.load().runs
+    last = found.subtasks[2]
+    assert found.again is None
+    assert (last.state, last.attempts, last.counted_failures, last.previous) == (
+        SubtaskState.PENDING,
+        1,
+        0,
+        "failed",
+    )
+    assert detail(reader, run.id).subtasks == SubtaskCounts(total=3, succeeded=2, pending=1)
+    again = new_attempt(run.id, 2, 2, fence=4)
+    commit(RecordAttempts((again,)))
+    commit(RecordStarted(((again.id, at(90)),)))
+    assert detail(reader, run.id).started_at == "2026-11-23T03:30:00Z"
+    assert detail(reader, run.id).late_seconds == 0.003  # as it was recorded, not as it was retried
+    commit(RecordOutcomes((outcome(run.id, 2, 2, state="failed"),)))
+    commit(
+        RecordSubtaskStates(run.id, ((2, SubtaskState.FAILED, "exit"),)), close(run, RunState.FAILED, "exit")
+    )
+    found_again = reader.recorded_run(run.id)
+    assert found_again is not None
+    assert (found_again.state, found_again.rounds) == (RunState.FAILED, 2)
+    assert (found_again.subtasks[2].attempts, found_again.subtasks[2].counted_failures) == (2, 1)
+
+
+def test_a_round_may_be_about_any_subtasks(commit: Commit, reader: LedgerReader) -> None:
+    run = new_run()
+    commit(*fired(run, 40))
+    commit(RecordSubtaskStates(run.id, tuple((index, SubtaskState.LOST, "lost") for index in range(40))))
+    commit(close(run, RunState.FAILED, "lost"), RecordReopening(run.id, 2, Again.ALL))
+    commit(RecordRound(run.id, 41, (*range(20), 33, 35, 37)))
+    assert detail(reader, run.id).subtasks == SubtaskCounts(total=40, failed=17, pending=23)
+
+
+def test_recording_a_reopening_and_its_round_again_changes_nothing(
+    ledger: Ledger, commit: Commit, reader: LedgerReader
+) -> None:
+    run = new_run()
+    retried(commit, run)
+    commit(RecordReopening(run.id, 2, Again.FAILED))
+    commit(RecordRound(run.id, 4, (2,)))
+    commit(RecordAttempts((new_attempt(run.id, 2, 2, fence=4),)))
+    before = ledger.load(), reader.run(run.id)
+    commit(RecordReopening(run.id, 2, Again.FAILED), RecordRound(run.id, 4, (2,)))
+    assert (ledger.load(), reader.run(run.id)) == before
+
+
+def test_a_run_is_not_opened_by_what_was_read_of_it_before_its_newest_round(commit: Commit) -> None:
+    run = new_run()
+    retried(commit, run)
+    commit(close(run, RunState.CANCELLED, "operator"))
+    for rounds in (1, 2, 4):
+        with pytest.raises(LedgerContentError, match=f"round {rounds}"):
+            commit(RecordReopening(run.id, rounds, Again.ALL))
+    commit(RecordReopening(run.id, 3, Again.ALL))
+    with pytest.raises(LedgerContentError, match="not final"):
+        commit(RecordReopening(run.id, 4, Again.ALL))
+    with pytest.raises(LedgerContentError, match="is not in the ledger"):
+        commit(RecordReopening("backup@20200101T000000Z", 2, Again.ALL))
+
+
+def test_a_reopened_run_that_is_closed_forgets_what_was_asked_of_it(ledger: Ledger, commit: Commit) -> None:
+    run = new_run()
+    retried(commit, run)
+    commit(close(run, RunState.CANCELLED, "operator"))
+    assert ledger.load().runs == ()
+    commit(RecordReopening(run.id, 3, Again.ALL))
+    assert [found.again for found in ledger.load().runs] == [Again.ALL]
+
+
+# ---- wide runs -------------------------------------------------------------------------------------------------
+
+
+def test_subtasks_come_in_pages_by_index_and_the_steps_after_them(
+    commit: Commit, reader: LedgerReader
+) -> None:
+    run = new_run()
+    commit(
+        *fired(run, 10),
+        RecordSubtasks(run.id, tuple((index, None, None) for index in (-4, -3, -2, -1)), True),
+    )
+    commit(RecordAttempts((new_attempt(run.id, -2, fence=20), new_attempt(run.id, 3, 2, fence=21))))
+    whole = [part.index for part in detail(reader, run.id).subtasks_detail]
+    assert whole == [*range(10), -2, -4, -1, -3]
+    for limit in (1, 3, 9, 10, 11, 13, 14, 100):
+        found: list[int] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page, cursor = reader.subtasks(run.id, cursor, limit)
+            assert 0 < len(page) <= limit
+            found += [part.index for part in page]
+        assert found == whole
+    page, _ = reader.subtasks(run.id, "", 100)
+    assert [len(part.attempts) for part in page] == [1, 1, 1, 2, *[1] * 6, 1, 0, 0, 0]
+    assert reader.subtasks("backup@20200101T000000Z", "", 9) == ([], None)
+    with pytest.raises(CommandError, match="cursor"):
+        reader.subtasks(run.id, "-5", 9)
+
+
+def test_of_a_wide_run_steps_and_what_went_wrong_are_shown_first(
+    commit: Commit, reader: LedgerReader
+) -> None:
+    run = new_run()
+    commit(*fired(run, 30), RecordSubtasks(run.id, ((-1, None, None),), True))
+    ends = {5: SubtaskState.FAILED, 20: SubtaskState.TIMEOUT, 21: SubtaskState.CANCELLED}
+    commit(
+        RecordSubtaskStates(
+            run.id,
+            tuple((index, ends.get(index, SubtaskState.SUCCEEDED), "") for index in range(30) if index != 29),
+        )
+    )
+    found = reader.run(run.id, 6)
+    assert found is not None
+    assert [part.index for part in found.subtasks_detail] == [0, 5, 20, 21, 29, -1]
+    assert found.subtasks_hidden == 25
+    assert all(part.attempts for part in found.subtasks_detail if part.index >= 0)

@@ -4,6 +4,7 @@ Its records go into the real ledger, and a takeover may come at any moment.
 """
 
 import tempfile
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.leading import BEGIN, MONO, a_job, defined, found
 
 from schedulerd.adapters.ledger.sqlite import SqliteLedger
+from schedulerd.adapters.ledger.sqlite_reader import SqliteReader
 from schedulerd.core import clock_doubt, firing, placement
 from schedulerd.core import effects as fx
 from schedulerd.core import requests as rq
@@ -40,6 +42,7 @@ from schedulerd.model.job import (
     PerWorker,
     Pool,
     Shards,
+    Share,
 )
 from schedulerd.model.moment import Moment
 from schedulerd.protocol import messages as msg
@@ -67,6 +70,25 @@ JOBS = (
         pools=("few",),
     ),
     a_job("newest", trigger=Every(period=timedelta(seconds=9)), overlap=Overlap.REPLACE, misfire=Misfire.ALL),
+    a_job(
+        "staged",
+        trigger=Every(period=timedelta(seconds=30)),
+        split=ListedItems(work=Argv(argv=("list",))),
+        setup=COLLECT,
+        gather=COLLECT,
+        teardown=COLLECT,
+        retry_max=1,
+        run_timeout=timedelta(seconds=60),
+    ),
+    a_job(
+        "narrow",
+        split=Shards(count=4),
+        max_parallel=2,
+        fail_fast=True,
+        need=Share(millionths=500_000),
+        teardown=COLLECT,
+        overlap=Overlap.QUEUE,
+    ),
     a_job("pooled", split=Shards(count=3), gather=COLLECT, overlap=Overlap.ALLOW, pools=("few", "some")),
 )
 POOLS = (Pool(name="few", max=1), Pool(name="some", max=2))
@@ -89,7 +111,7 @@ class Leaders(RuleBasedStateMachine):
         self.mail: list[tuple[str, int, msg.Message]] = []  # worker, boot, message on its way
         self.past: list[FrameArrived] = []
         self.assigned: set[str] = set()
-        self.closed: set[str] = set()
+        self.closed: dict[str, None] = {}  # runs that are final, newest last
         self.marks: dict[str, object] = {}
         self.token = 0
         self.pool_use: dict[str, int] = {}
@@ -221,6 +243,16 @@ class Leaders(RuleBasedStateMachine):
         runs = list(self.state.runs)
         self.ask(rq.CancelRun(run=runs[place % len(runs)], by="x"))
 
+    @precondition(lambda self: self.closed)
+    @rule(place=places, failed_only=st.booleans())
+    def caller_retries(self, place: int, failed_only: bool) -> None:
+        """A run that has ended, as the ledger has it."""
+        runs = list(self.closed)
+        with closing(SqliteReader(Path(self.scratch.name) / "ledger.db")) as reader:
+            found = reader.recorded_run(runs[-1 - place % len(runs)])
+        assert found is not None
+        self.ask(rq.RetryRun(found=found, by="x", failed_only=failed_only))
+
     @rule(kept=st.sets(jobs), retries=st.integers(0, 2), some=st.integers(1, 3))
     def the_table_changes(self, kept: set[str], retries: int, some: int) -> None:
         changed = [a_job(job.name, trigger=job.trigger, retry_max=retries) for job in JOBS[:1]]
@@ -247,9 +279,8 @@ class Leaders(RuleBasedStateMachine):
         held |= {run.id for run in state.runs.values() if run.is_held and run.job.name in state.lines}
         for run in state.runs.values():
             listed = run.id in state.waiting.get(run.lane, {})
-            is_waiting = run.is_waiting or (isinstance(run.job.split, PerWorker) and not run.is_split)
             assert run.live or listed or run.id in held, run
-            assert not is_waiting or listed or run.id in held, run
+            assert not run.is_waiting or listed or run.id in held, run
             if run.is_held and not run.awaits_release:
                 assert any(
                     other.job.name == run.job.name and not other.is_held for other in state.runs.values()
@@ -260,6 +291,12 @@ class Leaders(RuleBasedStateMachine):
             assert run.open_subtasks == sum(
                 subtask.index >= 0 and not subtask.state.is_final for subtask in run.subtasks.values()
             )
+            stages = {min(attempt.subtask.index, 0) for attempt in run.live.values()}
+            assert len(stages) <= 1, run
+            if run.job.max_parallel is not None:
+                assert len(run.live) <= run.job.max_parallel
+            if run.ends_at is not None and not run.is_cancelled:
+                assert (run.ends_at, run.id) in state.terms
         for name, entry in state.jobs.items():
             assert list(entry.open_runs) == [run.id for run in state.runs.values() if run.job.name == name]
             if entry.next_fire is not None:
@@ -338,7 +375,9 @@ class Leaders(RuleBasedStateMachine):
                     self.assigned.add(attempt.id)
             case fx.CloseRun():
                 assert record.run not in self.closed
-                self.closed.add(record.run)
+                self.closed[record.run] = None
+            case fx.RecordReopening():
+                del self.closed[record.run]
             case fx.RecordMarks(marks):
                 for job, mark in marks:
                     assert mark >= self.marks.get(job, mark)  # type: ignore[operator]

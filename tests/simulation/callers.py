@@ -8,7 +8,15 @@ from msgspec.structs import replace
 from simulation.table import any_job, definition
 from simulation.world import BEGIN, World
 
-from schedulerd.core.requests import CancelRun, DeleteJob, PauseJob, PutJob, ResumeJob, TriggerJob
+from schedulerd.core.requests import (
+    CancelRun,
+    DeleteJob,
+    PauseJob,
+    PutJob,
+    ResumeJob,
+    RetryRun,
+    TriggerJob,
+)
 from schedulerd.model.job import Job
 
 
@@ -44,6 +52,27 @@ def cancel(world: World, rng: random.Random) -> None:
         world.ask(CancelRun(run=rng.choice(runs), by="sim", kill=rng.random() < 0.3))
 
 
+def retry(world: World, rng: random.Random) -> None:
+    """Another round of a run that has ended, mostly one that failed."""
+    bad = "AND state <> 'succeeded'" if rng.random() < 0.8 else ""
+    runs = world.shelf.ask(
+        f"SELECT id FROM runs WHERE finished_at IS NOT NULL {bad} ORDER BY n DESC LIMIT 10"
+    )
+    found = world.shelf.recorded_run(rng.choice(runs)[0]) if runs else None
+    if found is not None:
+        request = RetryRun(found=found, by="sim", failed_only=rng.random() < 0.6)
+        world.ask(request)
+        if rng.random() < 0.3:  # with what was read before
+            epoch = world.chronicle.epochs[-1][0]
+            world.agenda.after(rng.choice((0.0, 2.0, 9.0)), _ask_again, world, epoch, request)
+
+
+def _ask_again(world: World, epoch: int, request: RetryRun) -> None:
+    """Of the same leadership: the next one would find out from the ledger, and refuse the whole batch."""
+    if world.chronicle.epochs[-1][0] == epoch:
+        world.ask(request)
+
+
 def put(world: World, rng: random.Random) -> None:
     """A job through the API."""
     made = any_job(rng, "api", BEGIN, world.is_long)
@@ -77,6 +106,7 @@ CALLS: dict[str, Callable[[World, random.Random], None]] = {
     "pause": pause,
     "resume": resume,
     "cancel": cancel,
+    "retry": retry,
     "put": put,
     "delete": delete,
     "edit": edit,

@@ -29,7 +29,7 @@ def check(books: Books) -> None:
 
 
 def _starts(books: Books) -> None:
-    by_subtask: dict[tuple[str, str], list[Sight]] = defaultdict(list)
+    by_subtask: dict[tuple[str, str, int], list[Sight]] = defaultdict(list)
     for attempt, sights in books.witness.by_attempt.items():
         if len(sights) > 1:
             where = [(sight.worker, round(sight.started, 3)) for sight in sights]
@@ -40,8 +40,8 @@ def _starts(books: Books) -> None:
         if attempt not in books.attempts:
             books.bad("P2", f"{attempt} started and is not in the ledger")
         run, subtask, _ = attempt.rsplit("~", 2)
-        by_subtask[(run, subtask)].extend(sights)
-    for (run, subtask), sights in by_subtask.items():
+        by_subtask[(run, subtask, books.chronicle.round_of(attempt))].extend(sights)
+    for (run, subtask, _), sights in by_subtask.items():
         job = books.job_of(run)
         if len(sights) > 1 and job is not None:
             _repeated(books, f"{run}~{subtask}", sights, job.on_lost, job.retry_max)

@@ -45,6 +45,10 @@ class Chronicle:
     marks: dict[str, datetime] = field(default_factory=dict)
     attempts: dict[str, float] = field(default_factory=dict)  # id -> when it was recorded
     ends: dict[str, str] = field(default_factory=dict)  # attempt -> how it was first recorded to have ended
+    fences: dict[str, int] = field(default_factory=dict)  # attempt -> its fence
+    rounds: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # run -> first fence of each round after the first
     words: dict[str, str] = field(default_factory=dict)  # attempt -> its end, as a worker has made it durable
     promised: list[str] = field(default_factory=list)  # runs that callers were told of
     resignations: list[tuple[str, int]] = field(default_factory=list)
@@ -107,6 +111,9 @@ class Chronicle:
                 case fx.RecordAttempts(attempts):
                     for attempt in attempts:
                         self.attempts.setdefault(attempt.id, self.agenda.now)
+                        self.fences[attempt.id] = attempt.fence
+                case fx.RecordRound(run, first_fence, _):
+                    self.rounds.setdefault(run, []).append(first_fence)
                 case fx.RecordOutcomes(outcomes):
                     for outcome in outcomes:
                         self.ends.setdefault(outcome.attempt, outcome.state)
@@ -122,6 +129,15 @@ class Chronicle:
                 case fx.RecordMarks(marks):
                     for job, mark in marks:
                         self.marks[job] = max(self.marks.get(job, mark), mark)
+
+    def round_of(self, attempt: str) -> int:
+        """Which round of its run an attempt belongs to, from 1; a retry of the whole run begins another one."""
+        firsts = self.rounds.get(attempt.partition("~")[0], ())
+        return 1 + sum(first <= self.fences.get(attempt, 0) for first in firsts)
+
+    def newest_round(self, run: str) -> int:
+        """How many rounds of the run have begun."""
+        return 1 + len(self.rounds.get(run, ()))
 
     def is_recorded(self, attempt: str) -> bool:
         """It is in the ledger."""

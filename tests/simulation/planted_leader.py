@@ -14,7 +14,8 @@ from schedulerd.core.events import Event, FrameArrived
 from schedulerd.core.state import State
 from schedulerd.errors import StaleEpoch
 from schedulerd.model.moment import Moment
-from schedulerd.model.run import OpenWork
+from schedulerd.model.run import OpenRun, OpenWork, SubtaskState
+from schedulerd.protocol.ids import GATHER, SETUP
 from schedulerd.protocol.messages import Heartbeat, Inventory, Outcome, Result, ResultAck
 from schedulerd.protocol.timing import Timing
 
@@ -154,6 +155,53 @@ def _untold(event: Event) -> Event:
     return FrameArrived(event.envelope, replace(event.message, told=None))
 
 
+class GathersTwice(LeaderProcess):
+    """After a takeover does not believe that gather has run, as long as teardown has yet to end."""
+
+    def rebuilt(self, work: OpenWork, now: Moment) -> State:
+        """With gather still to come."""
+        runs = tuple(_with_state(run, GATHER, SubtaskState.PENDING) for run in work.runs)
+        return super().rebuilt(replace(work, runs=runs), now)
+
+
+class HurriesSetup(LeaderProcess):
+    """After a takeover takes setup for done that was under way."""
+
+    def rebuilt(self, work: OpenWork, now: Moment) -> State:
+        """With its subtasks to come at once."""
+        runs = tuple(_with_state(run, SETUP, SubtaskState.SUCCEEDED) for run in work.runs)
+        return super().rebuilt(replace(work, runs=runs), now)
+
+
+def _with_state(run: OpenRun, index: int, state: SubtaskState) -> OpenRun:
+    parts = (replace(part, state=state) if part.index == index else part for part in run.subtasks)
+    left = tuple(one for one in run.attempts if one.attempt.subtask != index)
+    return replace(run, subtasks=tuple(parts), attempts=left)
+
+
+class ForgetsTeardown(LeaderProcess):
+    """Lets a run whose end was asked for end without its teardown."""
+
+    def step(self, events: Sequence[Event], now: Moment) -> list[fx.Effect]:
+        """As if its job had none."""
+        assert self.state is not None
+        for run in self.state.runs.values():
+            if run.is_cancelled:
+                run.definition = replace(run.definition, job=replace(run.definition.job, teardown=None))
+        return super().step(events, now)
+
+
+class Wide(LeaderProcess):
+    """Gives out a run's subtasks wherever there is room."""
+
+    def step(self, events: Sequence[Event], now: Moment) -> list[fx.Effect]:
+        """As if no job said how many at once."""
+        assert self.state is not None
+        for run in self.state.runs.values():
+            run.definition = replace(run.definition, job=replace(run.definition.job, max_parallel=None))
+        return super().step(events, now)
+
+
 class UnfencedLedger(SimulatedLedger):
     """Takes records of any epoch."""
 
@@ -178,6 +226,13 @@ LEADERS = {
     "lost before the lease rule": (Planted.of("lost before the lease rule", leader=Impatient), {"overlap"}),
     "lost retried in spite of on_lost": (Planted.of("lost retried", leader=RetriesLost), {"P2"}),
     "an inventory frees too early": (Planted.of("an inventory frees too early", leader=Credulous), {"P3"}),
+    "gather run twice": (Planted.of("gather run twice", leader=GathersTwice), {"once"}),
+    "setup taken for done": (Planted.of("setup taken for done", leader=HurriesSetup), {"stages"}),
+    "teardown forgotten after a cancel": (
+        Planted.of("teardown forgotten after a cancel", leader=ForgetsTeardown),
+        {"teardown"},
+    ),
+    "max_parallel ignored": (Planted.of("max_parallel ignored", leader=Wide), {"width"}),
     "copies trusted": (Planted.of("copies trusted", leader=TrustsCopies), {"overlap"}),
     "counts between leaders untold": (Planted.of("counts untold", leader=HearsNoCounts), {"P7"}),
     "whoever comes first after a takeover": (

@@ -11,8 +11,10 @@ from typing import Any
 
 from schedulerd.adapters.ledger import invariants, whole
 from schedulerd.adapters.ledger.batch import Numbers
+from schedulerd.adapters.ledger.load import load_run
 from schedulerd.adapters.ledger.sqlite import SqliteLedger
 from schedulerd.adapters.ledger.upkeep import Upkeep
+from schedulerd.model.run import OpenRun
 
 
 class SimulatedLedger(SqliteLedger):
@@ -68,6 +70,10 @@ class Shelf:
     def ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """What the ledger's tables say, without any reader of the product that could hide it."""
         return self._reader.execute(statement, values).fetchall()
+
+    def recorded_run(self, run: str) -> OpenRun | None:
+        """As the API reads it for a retry."""
+        return load_run(self._reader, run)
 
     def violations(self) -> list[str]:
         """What must not be in any ledger; looked for where it stands in a file."""

@@ -8,6 +8,7 @@ from schedulerd.adapters.jobfiles import version_of
 from schedulerd.model.job import (
     Argv,
     At,
+    AtLeast,
     Cron,
     Definition,
     Every,
@@ -15,6 +16,7 @@ from schedulerd.model.job import (
     Job,
     ListedItems,
     Manual,
+    Matrix,
     Misfire,
     OnLost,
     Origin,
@@ -22,6 +24,7 @@ from schedulerd.model.job import (
     PerWorker,
     Pool,
     Shards,
+    Share,
     Split,
     Trigger,
 )
@@ -60,9 +63,11 @@ def any_job(rng: random.Random, name: str, begin: datetime, is_long: bool) -> Jo
         Shards(count=rng.randrange(1, 5)),
         Items(items=tuple(f'"{number}"' for number in range(rng.randrange(4))), chunk=rng.choice((None, 2))),
         ListedItems(work=Argv(argv=("list",)), chunk=rng.choice((None, 2))),
+        Matrix(axes=(("x", ("1", "2")), ("y", ('"a"', '"b"'))), exclude=('{"x":2,"y":"b"}',)),
         PerWorker(),
     ]
     split = rng.choice(splits)
+    is_wide = split is not None
     overlap = rng.choice((Overlap.SKIP, Overlap.SKIP, Overlap.QUEUE, Overlap.REPLACE, Overlap.ALLOW))
     if overlap is Overlap.ALLOW and isinstance(trigger, Every):
         trigger = Every(period=timedelta(seconds=rng.choice((20, 45))))  # what may pile up fires less often
@@ -82,7 +87,15 @@ def any_job(rng: random.Random, name: str, begin: datetime, is_long: bool) -> Jo
         on_lost=rng.choice((OnLost.FAIL, OnLost.FAIL, OnLost.RETRY)),
         requires=rng.choice(((), (), (), ("gpu",), ("!gpu",))),
         split=split,
-        gather=Argv(argv=("gather",)) if split is not None and rng.random() < 0.4 else None,
+        max_parallel=rng.choice((1, 2)) if is_wide and rng.random() < 0.25 else None,
+        fail_fast=is_wide and rng.random() < 0.2,
+        need=rng.choice((AtLeast(count=1), Share(millionths=600_000)))
+        if is_wide and rng.random() < 0.3
+        else None,
+        setup=Argv(argv=("setup",)) if rng.random() < 0.2 else None,
+        gather=Argv(argv=("gather",)) if is_wide and rng.random() < 0.5 else None,
+        teardown=Argv(argv=("teardown",)) if rng.random() < 0.35 else None,
+        run_timeout=timedelta(seconds=rng.choice((5, 15, LONG + 50))) if rng.random() < 0.2 else None,
         retry_max=rng.choice((0, 0, 1, 2)),
         paused=rng.random() < 0.05,
     )

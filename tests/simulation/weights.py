@@ -27,4 +27,4 @@ FAULTS = {
     "replay": 2,
     "storm": 1,
 }
-CALLS = {"trigger": 3, "pause": 1, "resume": 1, "cancel": 1, "edit": 1, "put": 1, "delete": 1}
+CALLS = {"trigger": 3, "pause": 1, "resume": 1, "cancel": 1, "retry": 2, "edit": 1, "put": 1, "delete": 1}

@@ -168,7 +168,7 @@ class World:
         """No run is open, no child lives, no result waits for its acknowledgement."""
         return (
             not any(sight.ended is None for sight in self.witness.sights)
-            and not any(worker.is_alive and worker.state.ended for worker in self.workers)
+            and all(worker.is_alive and not worker.state.ended for worker in self.workers)
             and not self.open_runs()
         )
 

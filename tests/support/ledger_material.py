@@ -109,9 +109,7 @@ def outcome(
     )
 
 
-def close(
-    run: NewRun, state: RunState = RunState.SUCCEEDED, reason: str = "", result: bytes = b""
-) -> CloseRun:
+def close(run: NewRun, state: RunState = RunState.SUCCEEDED, reason: str = "") -> CloseRun:
     """The end of that run, 5 s after its fire time."""
     return CloseRun(
         run=run.id,
@@ -123,7 +121,6 @@ def close(
         state=state,
         reason=reason,
         finished_at=run.fire_time + timedelta(seconds=5),
-        result=result,
     )
 
 

@@ -181,6 +181,10 @@ class SmallScheduler:
             case fx.Send(peer, _, _, msg.Dispatch(specs, orders)):
                 name = self._workers[int(peer.rpartition(":")[2]) - 7001]
                 return self._take(name, specs, orders)
+            case fx.SendGather(peer, _, _, run, spec, order):
+                name = self._workers[int(peer.rpartition(":")[2]) - 7001]
+                text, _ = self._ledger.gather_input(run, 1 << 22)
+                return self._take(name, [spec], [structs.replace(order, stdin=text)])
             case fx.Send(peer, _, _, msg.Cancel(attempts)):
                 name = self._workers[int(peer.rpartition(":")[2]) - 7001]
                 ends = [

@@ -14,6 +14,7 @@ from schedulerd.core.effects import (
     RecordOutcomes,
     RecordPause,
     RecordPools,
+    RecordResult,
     RecordRuns,
     RecordSkips,
     RecordStarted,
@@ -54,7 +55,8 @@ def fill(ledger: Ledger) -> None:
         [
             RecordOutcomes(ends),
             RecordSubtaskStates(CLOSED.id, done),
-            close(CLOSED, result=b"gathered"),
+            RecordResult(CLOSED.id, b"gathered"),
+            close(CLOSED),
             RecordSkips((skip(2, 5, 4),)),
             RecordRuns((OPEN,)),
             RecordSubtasks(OPEN.id, ((0, None, None), (1, None, "uuid-of-w1")), True),

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec import structs
+
 from schedulerd.adapters.metrics import Metrics
 from schedulerd.core import effects as fx
 from schedulerd.core.requests import WorkerView
@@ -148,3 +150,10 @@ def test_states_without_members_are_told_as_zero() -> None:
     assert _value(metrics, "jobs", state="active") == 0
     assert _value(metrics, "jobs", state="paused") == 1
     assert _value(metrics, "workers", state="ready") == 0
+
+
+def test_a_retry_is_no_late_dispatch() -> None:
+    metrics = Metrics()
+    metrics.on_effects([structs.replace(_closed(RunState.SUCCEEDED), rounds=2)])
+    assert _value(metrics, "dispatch_seconds_count") == 0
+    assert _value(metrics, "run_duration_seconds_count") == 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from schedulerd.adapters.jobfiles import load
-from schedulerd.core.splitting import chunked, items_in
+from schedulerd.core.splitting import chunked, items_in, parts_of
 from schedulerd.hostkit.settings import load_schedulerd, load_workerd
 from schedulerd.model.job import Line, ListedItems, Script, Work
 from schedulerd.offline.check import check_paths
@@ -25,7 +25,15 @@ def test_the_example_table_is_sound() -> None:
     out = io.StringIO()
     assert check_paths([CONFIG / "jobs.d"], out, strict=True) == 0, out.getvalue()
     names = [definition.job.name for definition in load(CONFIG / "jobs.d")]
-    assert names == ["disk-and-memory", "etc-manifest", "first-look", "heartbeat", "load", "text-lines"]
+    assert names == [
+        "compressors",
+        "disk-and-memory",
+        "etc-manifest",
+        "first-look",
+        "heartbeat",
+        "load",
+        "text-lines",
+    ]
 
 
 def test_the_schema_for_editors_is_of_today() -> None:
@@ -231,3 +239,45 @@ def test_every_example_file_names_its_schema() -> None:
         text = file.read_text(encoding="utf-8")
         assert text.startswith("#:schema ../job-file.schema.json\n"), file
         assert set(tomllib.loads(text)) == {"job"}
+
+
+def test_the_compressors_are_compared_combination_by_combination(tmp_path: Path) -> None:
+    job = example("compressors")
+    sample = tmp_path / "sample"
+    env = {"SAMPLE": str(sample)}
+    assert run(job.setup, tmp_path, env).returncode == 0
+    lines = []
+    parts = parts_of(job)
+    assert parts is not None
+    for index, item in parts:
+        assert item is not None
+        values = json.loads(item)
+        done = run(job.work, tmp_path, {**env, "MODULE": values["module"], "LEVEL": str(values["level"])})
+        assert done.returncode == 0, done.stderr
+        size, packed = map(int, done.stdout.split())
+        assert 0 < packed < size == sample.stat().st_size
+        output = done.stdout.decode()
+        lines.append(
+            {
+                "subtask": index,
+                "item": values,
+                "state": "succeeded",
+                "code": 0,
+                "output": output,
+                "worker": "w",
+            }
+        )
+    assert [(line["item"]["module"], line["item"]["level"]) for line in lines] == [
+        ("zlib", 1),
+        ("zlib", 9),
+        ("bz2", 1),
+        ("bz2", 9),
+        ("lzma", 1),
+        ("lzma", 3),
+    ]
+    table = run(job.gather, tmp_path, env, "".join(f"{json.dumps(line)}\n" for line in lines))
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.decode().startswith("zlib 1 ")
+    assert len(table.stdout.splitlines()) == 6
+    lines[2]["state"] = "cancelled"
+    assert run(job.gather, tmp_path, env, "".join(f"{json.dumps(line)}\n" for line in lines)).returncode == 1

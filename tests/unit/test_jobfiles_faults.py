@@ -128,7 +128,7 @@ IN_JOB = [  # lines of a job from line 3 on, and the one fault in them
     ("shell = []", "3:9: shell: [] names no program, expected a list that begins with one"),
     (
         "[job.x.split]",
-        "3:8: split: nothing to split by was found, expected one of shards, items, argv, command, per_w",
+        "3:8: split: nothing to split by was found, expected one of shards, items, matrix, argv, com",
     ),
     ("split.shards = 0", "3:16: split.shards: 0 is out of range, expected at least 1"),
     ("split.shards = 100001", "3:16: split.shards: 100001 is out of range, expected at most 100000"),
@@ -225,7 +225,7 @@ def test_all_faults_of_all_files_come_at_once_in_order(tmp_path: Path) -> None:
     write(
         tmp_path,
         a="[job.one]\nevery = 5\nschedule = '* * *'\nargv = 'x'\nenvv = 1\n[job.two]\nargv = ['x']",
-        b="[job.two]\nargv = ['x']\n[job.three]\nsplit = { chunk = 0, fail_fast = true, items = [1] }",
+        b="[job.two]\nargv = ['x']\n[job.three]\nsplit = { chunk = 0, fail_fast = 1, items = [1] }",
         c="[job.broken",
         d__e="[job.two]\ncommand = 'x'\nretry.max = true",
     )
@@ -238,7 +238,7 @@ def test_all_faults_of_all_files_come_at_once_in_order(tmp_path: Path) -> None:
         "b.toml:1:6: job two stands here and at a.toml:6, expected each name once",
         "b.toml:3:6: nothing to run was found, expected one of argv, command, script",
         "b.toml:4:19: split.chunk: 0 is out of range, expected at least 1",
-        "b.toml:4:22: split.fail_fast: not supported yet, leave it out",
+        "b.toml:4:34: split.fail_fast: 1 is an integer, expected true or false",
         "c.toml:1:12: expected ']' at the end of a table declaration, expected TOML 1.0",
         "d/e.toml:1:6: job two stands here and at a.toml:6, expected each name once",
         "d/e.toml:3:13: retry.max: true is a boolean, expected an integer",

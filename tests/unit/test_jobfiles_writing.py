@@ -64,11 +64,34 @@ items = st.recursive(
     lambda v: st.lists(v, max_size=3) | st.dictionaries(texts, v, max_size=3),
     max_leaves=5,
 )
+bounds = {
+    "max_parallel": st.integers(1, 100),
+    "fail_fast": st.booleans(),
+    "need": st.sampled_from(["all", 1, "95%", "0.5%", "100%", "33.3333%"]),
+}
+combination = st.dictionaries(st.sampled_from(["a", "b"]), items, min_size=2)
 split = st.one_of(
-    st.fixed_dictionaries({"shards": st.integers(1, 9)}),
-    st.fixed_dictionaries({"items": st.lists(items, max_size=4)}, optional={"chunk": st.integers(1, 9)}),
-    st.just({"per_worker": True}),
-    st.fixed_dictionaries({"command": filled}, optional={"chunk": st.integers(1, 9)}),
+    st.fixed_dictionaries({"shards": st.integers(1, 9)}, optional=bounds),
+    st.fixed_dictionaries(
+        {"items": st.lists(items, max_size=4)}, optional={"chunk": st.integers(1, 9), **bounds}
+    ),
+    st.fixed_dictionaries(
+        {
+            "matrix": st.fixed_dictionaries(
+                {"a": st.lists(items, min_size=1, max_size=3), "b": st.lists(items, min_size=1, max_size=3)}
+            )
+        },
+        optional={
+            "include": st.lists(combination, max_size=2),
+            "exclude": st.lists(st.dictionaries(st.sampled_from(["a", "b"]), items), max_size=2),
+            "chunk": st.integers(1, 9),
+            **bounds,
+        },
+    ),
+    st.fixed_dictionaries({"per_worker": st.just(True)}, optional=bounds),
+    st.fixed_dictionaries(
+        {"command": filled}, optional={"chunk": st.integers(1, 9), "max_items": st.integers(1, 99), **bounds}
+    ),
 )
 optional = st.fixed_dictionaries(
     {},
@@ -100,7 +123,10 @@ optional = st.fixed_dictionaries(
         "retry": st.fixed_dictionaries({"max": st.integers(0, 9)}),
         "paused": st.booleans(),
         "split": split,
+        "setup": work,
         "gather": work,
+        "teardown": work,
+        "run_timeout": durations,
     },
 )
 documents = st.tuples(work, trigger, optional).map(lambda parts: parts[0] | parts[1] | parts[2])

@@ -129,7 +129,7 @@ def test_the_schema_holds_exactly_the_supported_keys() -> None:
         "schedule every every_from anchor at start end max_runs timezone dst_gap dst_fold calendar not_calendar jitter"
         " argv command script shell env cwd timeout kill_after success_codes overlap"
         " queue_max misfire catchup catchup_max dispatch_timeout on_lost requires pools split gather retry paused"
-        " description tags"
+        " description tags setup teardown run_timeout"
     )
     assert " ".join(sorted(job["properties"])) == " ".join(sorted(keys.split()))
     assert set(schema["$defs"]["Split"]["properties"]) == {
@@ -139,6 +139,13 @@ def test_the_schema_holds_exactly_the_supported_keys() -> None:
         "command",
         "per_worker",
         "chunk",
+        "matrix",
+        "include",
+        "exclude",
+        "max_items",
+        "max_parallel",
+        "fail_fast",
+        "need",
     }
     assert job["additionalProperties"] is False
     assert job["properties"]["at"]["anyOf"][0] == {"type": "string", "format": "date-time"}

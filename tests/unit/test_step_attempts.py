@@ -243,3 +243,14 @@ def test_an_attempt_of_a_silent_worker_is_not_given_out_twice_when_runs_may_not_
     assert not outcomes(beats(state, ["w2"], 40))
     state = started(on_lost=OnLost.RETRY, overlap=Overlap.ALLOW)
     assert outcomes(beats(state, ["w2"], 40)) == [(FIRST, "lost")]
+
+
+def test_what_waits_once_more_is_recorded_before_it_is_given_out_in_the_same_step() -> None:
+    """Else the ledger would keep it for pending while an attempt of it runs."""
+    state = leading(a_job(retry_max=1))
+    ((worker, attempt),) = given(
+        told(state, [asked(TriggerJob(job="backup", key="key", by="ann"))], "02:00:01")
+    )
+    effects = told(state, [ended(worker, attempt, "failed")], "02:00:02")
+    kinds = [type(effect) for effect in effects]
+    assert kinds.index(fx.RecordSubtaskStates) < kinds.index(fx.RecordAttempts)

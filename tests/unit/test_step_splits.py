@@ -121,7 +121,7 @@ def test_gather_runs_once_when_all_subtasks_are_final_and_its_output_is_the_resu
     told(state, [ended("w2", f"{RUN}~1~1")], "02:00:01.7")  # repeated: gather is not begun again
     assert list(state.attempts) == [f"{RUN}~-1~1"]
     effects = told(state, [ended("w1", f"{RUN}~-1~1", output=b"all")], "02:00:01.8")
-    assert of(fx.CloseRun, effects)[0].result == b"all"
+    assert of(fx.RecordResult, effects) == [fx.RecordResult(RUN, b"all")]
     assert closed(effects) == [(RUN, "succeeded", "")]
 
 

@@ -1,10 +1,13 @@
 """A new leader and what it finds in the ledger: every kind of open run goes on, and none twice."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from msgspec import structs
 from support.leading import (
     BEGIN,
     EPOCH,
+    MONO,
     a_job,
     asked,
     beat,
@@ -340,3 +343,81 @@ def test_a_removed_job_that_comes_back_counts_from_its_old_mark_and_its_open_run
     told(state, [asked(ReplaceTable(definitions=(defined(job),)))], "02:00:10")
     assert not skipped(told(state, [AlarmRang()], "02:01:00"))
     assert skipped(told(state, [AlarmRang()], "02:02:00")) == [("02:02:00", "02:02:00", "overlap", 1)]
+
+
+# ---- runs with steps of their own
+
+
+STEP = Argv(argv=("step",))
+STAGED = a_job(split=Shards(count=1), setup=STEP, gather=STEP, teardown=STEP)
+
+
+def test_a_run_in_setup_goes_on_with_setup() -> None:
+    state, _ = Found(job=STAGED, is_split=False).subtask(-2, SubtaskState.PENDING).taken()
+    assert given(joined(state)) == [("w1", f"{RUN}~-2~1")]
+
+
+def test_a_run_whose_setup_succeeded_is_split_under_the_next_leader() -> None:
+    state, effects = Found(job=STAGED, is_split=False).subtask(-2, SubtaskState.SUCCEEDED, 1).taken()
+    assert of(fx.RecordSubtasks, effects) == [fx.RecordSubtasks(RUN, ((0, None, None),), True)]
+    assert given(joined(state)) == [("w1", FIRST)]
+
+
+def test_gather_and_teardown_come_once_each_under_the_next_leader() -> None:
+    found_run = Found(job=STAGED).subtask(-2, SubtaskState.SUCCEEDED, 1).subtask(0, SubtaskState.SUCCEEDED, 1)
+    state, _ = found_run.taken()
+    assert given(joined(state)) == [("w1", f"{RUN}~-1~1")]
+    state, _ = found_run.subtask(-1, SubtaskState.SUCCEEDED, 1).taken()
+    assert given(joined(state)) == [("w1", f"{RUN}~-3~1")]
+    _, effects = found_run.subtask(-3, SubtaskState.SUCCEEDED, 1).taken()
+    assert closed(effects) == [(RUN, "succeeded", "")]
+
+
+def test_a_cancelled_run_has_its_teardown_under_the_next_leader() -> None:
+    found_run = Found(job=STAGED, is_cancelled=True)
+    found_run.subtask(-2, SubtaskState.SUCCEEDED, 1).subtask(0, SubtaskState.CANCELLED, 1)
+    state, _ = found_run.subtask(-3, SubtaskState.PENDING).taken()
+    assert given(joined(state)) == [("w1", f"{RUN}~-3~1")]
+    assert closed(told(state, [ended("w1", f"{RUN}~-3~1")], "02:00:01")) == [(RUN, "cancelled", "operator")]
+
+
+def test_a_cancelled_run_whose_subtask_runs_has_its_teardown_after_that() -> None:
+    found_run = Found(job=STAGED, is_cancelled=True).subtask(-2, SubtaskState.SUCCEEDED, 1)
+    state, _ = found_run.subtask(0, SubtaskState.RUNNING, 1).attempt(0, AttemptState.RUNNING).taken()
+    effects = joined(state, running=[FIRST])
+    assert not given(effects)
+    effects = told(state, [ended("w1", FIRST, "cancelled")], "02:00:01")
+    assert [attempt for _, attempt in given(effects)] == [f"{RUN}~-3~1"]
+
+
+def test_a_run_whose_setup_failed_gets_no_subtasks_from_the_next_leader() -> None:
+    found_run = Found(job=STAGED, is_split=False).subtask(-2, SubtaskState.FAILED, 1)
+    state, effects = found_run.subtask(-3, SubtaskState.PENDING).taken()
+    assert not of(fx.RecordSubtasks, effects)
+    joined(state)
+    assert closed(told(state, [ended("w1", f"{RUN}~-3~1")], "02:00:01")) == [(RUN, "failed", "setup")]
+
+
+def test_a_run_that_fails_fast_goes_on_doing_so() -> None:
+    job = a_job(split=Shards(count=3), fail_fast=True)
+    found_run = Found(job=job).subtask(0, SubtaskState.FAILED, 1, reason="exit")
+    found_run.subtask(1, SubtaskState.RUNNING, 1).attempt(1, AttemptState.RUNNING)
+    state, effects = found_run.subtask(2, SubtaskState.PENDING).taken()
+    states = [one for record in of(fx.RecordSubtaskStates, effects) for one in record.states]
+    assert states == [(2, SubtaskState.CANCELLED, "fail_fast")]
+    effects = joined(state, running=[f"{RUN}~1~1"])
+    effects = told(state, [AlarmRang(), beat("w1", 1, "02:00:02")], "02:00:02")
+    assert [one.attempt for _, mail in sent(msg.Cancel, effects) for one in mail.attempts] == [f"{RUN}~1~1"]
+    assert closed(told(state, [ended("w1", f"{RUN}~1~1", "cancelled")], "02:00:03")) == [
+        (RUN, "failed", "exit")
+    ]
+
+
+def test_the_term_of_a_run_is_not_prolonged_by_a_takeover() -> None:
+    job = a_job(run_timeout=timedelta(seconds=90))
+    found_run = Found(job=job).subtask(0, SubtaskState.RUNNING, 1).attempt(0, AttemptState.RUNNING)
+    state = rebuilt(row(job), runs=[structs.replace(found_run.run, started_at=instant("01:59:00"))])
+    assert state.terms == [(MONO + 30, RUN)]
+    state = rebuilt(row(job), runs=[structs.replace(found_run.run, started_at=instant("01:00:00"))])
+    told(state, [LeadershipGained(), found("w1")], "02:00:00")
+    assert state.runs[RUN].cancel_reason == "timeout"

@@ -1,6 +1,5 @@
 """A job's document -> a `Job`: what its keys mean together. Every fault is collected, none is raised."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,9 +9,10 @@ from pydantic import ValidationError
 
 from schedulerd.adapters.jobfiles import catalog
 from schedulerd.adapters.jobfiles.calendars import Parts
-from schedulerd.adapters.jobfiles.documents import Gather, JobDocument, Split
+from schedulerd.adapters.jobfiles.documents import JobDocument, Step
 from schedulerd.adapters.jobfiles.faults import Fault, existing, fault_of
 from schedulerd.adapters.jobfiles.instants import read_instants
+from schedulerd.adapters.jobfiles.splits import check_parts, check_split, read_split
 from schedulerd.adapters.jobfiles.texts import check_templates
 from schedulerd.adapters.jobfiles.triggers import counted, read_limits, read_schedule
 from schedulerd.model import job as model
@@ -40,7 +40,9 @@ def build_job(
         check_templates(checked, document.get("split"), faults)
         trigger = _trigger(name, checked, faults)
         limits = read_limits(checked, calendars, faults)
-        job = _job(name, checked, trigger, limits) if not faults else None
+        job = _job(name, checked, trigger, limits, faults) if not faults else None
+    if job is not None and not faults:
+        check_parts(job, faults)
     if job is not None and (size := _size(job)) > MAX_JOB:
         faults.append(Fault(path=(), text=f"{size:,} bytes of job were found, expected at most {MAX_JOB:,}"))
     # A single value where a list may stand was looked at as a list: its fault has no index.
@@ -68,42 +70,34 @@ def _leave_out(rest: dict[str, Any], fault: Fault) -> None:
     """Take the faulty key out of `rest`: the inner one of a table, else the whole."""
     top = fault.path[0]
     inner = rest.get(str(top))
-    if top in ("split", "gather", "retry", "env") and len(fault.path) > 1 and isinstance(inner, dict):
+    if top in ("split", "retry", "env", *catalog.STEPS) and len(fault.path) > 1 and isinstance(inner, dict):
         rest[str(top)] = {key: value for key, value in inner.items() if key != fault.path[1]}
     else:
         rest.pop(str(top), None)
 
 
 def _check_choices(document: Mapping[str, Any], faults: list[Fault]) -> None:
-    """At most one trigger; exactly one kind of work, split and gather; chunk only where there are items."""
+    """At most one trigger; exactly one kind of work, split and step; what speaks of a split only where it is one."""
     triggers = [key for key in document if key in catalog.TRIGGER_KEYS]
     for extra in triggers[1:]:
         text = f"stands beside {triggers[0]}, expected one of {_either(catalog.TRIGGER_KEYS)}"
         faults.append(Fault(path=(extra,), text=text, at_key=True))
     _one_of(document, (), catalog.WORK_KEYS, catalog.LATER_WORK_KEYS, "nothing to run was found", faults)
-    split, gather = document.get("split"), document.get("gather")
+    split = document.get("split")
     if isinstance(split, dict):
-        _one_of(
-            split,
-            ("split",),
-            catalog.SPLIT_KEYS,
-            catalog.LATER_SPLIT_KEYS,
-            "nothing to split by was found",
-            faults,
-        )
-        if "chunk" in split and ("shards" in split or "per_worker" in split):
-            kind = "shards" if "shards" in split else "per_worker"
-            text = f"stands beside {kind}, which has no items, expected items, argv or command"
-            faults.append(Fault(path=("split", "chunk"), text=text, at_key=True))
-    if isinstance(gather, dict):
-        _one_of(
-            gather,
-            ("gather",),
-            catalog.WORK_KEYS,
-            catalog.LATER_WORK_KEYS,
-            "nothing to run was found",
-            faults,
-        )
+        _one_of(split, ("split",), catalog.SPLIT_KEYS, (), "nothing to split by was found", faults)
+        check_split(split, faults)
+    for step in catalog.STEPS:
+        table = document.get(step)
+        if isinstance(table, dict):
+            _one_of(
+                table,
+                (step,),
+                catalog.WORK_KEYS,
+                catalog.LATER_WORK_KEYS,
+                "nothing to run was found",
+                faults,
+            )
 
 
 def _one_of(
@@ -144,7 +138,13 @@ def _trigger(name: str, document: JobDocument, faults: list[Fault]) -> model.Tri
     return model.Manual()
 
 
-def _job(name: str, document: JobDocument, trigger: model.Trigger, limits: Mapping[str, Any]) -> model.Job:
+def _job(
+    name: str,
+    document: JobDocument,
+    trigger: model.Trigger,
+    limits: Mapping[str, Any],
+    faults: list[Fault],
+) -> model.Job:
     shell = tuple(document.shell) if document.shell is not None else _SHELL
     values: dict[str, Any] = dict(limits)
     for key in _COPIED:
@@ -156,12 +156,18 @@ def _job(name: str, document: JobDocument, trigger: model.Trigger, limits: Mappi
         # What is built in anyway is left out, so that saying it does not make another version of the job.
         if value is not None and value != getattr(_BUILT_IN, key):
             values[key] = value
+    if (split := document.split) is not None:
+        is_listed = split.argv is not None or split.command is not None
+        listing = _work(split.argv, split.command, None, shell) if is_listed else None
+        values |= read_split(split, listing, faults)
+    for step in catalog.STEPS:
+        table: Step | None = getattr(document, step)
+        if table is not None:
+            values[step] = _work(table.argv, table.command, table.script, shell)
     return model.Job(
         name=name,
         trigger=trigger,
         work=_work(document.argv, document.command, document.script, shell),
-        split=None if document.split is None else _split(document.split, shell),
-        gather=None if document.gather is None else _gather(document.gather, shell),
         retry_max=0 if document.retry is None else document.retry.max,
         **values,
     )
@@ -197,6 +203,7 @@ _COPIED = (
     "requires",
     "pools",
     "paused",
+    "run_timeout",
 )
 
 
@@ -211,26 +218,7 @@ def _work(
     return model.Script(text=script or "", shell=shell)
 
 
-def _gather(gather: Gather, shell: tuple[str, ...]) -> model.Work:
-    return _work(gather.argv, gather.command, gather.script, shell)
-
-
-def _split(split: Split, shell: tuple[str, ...]) -> model.Split:
-    if split.shards is not None:
-        return model.Shards(count=split.shards)
-    if split.per_worker:
-        return model.PerWorker()
-    if split.items is not None:
-        return model.Items(items=tuple(map(item_text, split.items)), chunk=split.chunk)
-    return model.ListedItems(work=_work(split.argv, split.command, None, shell), chunk=split.chunk)
-
-
-def item_text(item: object) -> str:
-    """An item as the JSON text that is kept, sent and shown; equal items have equal texts."""
-    return json.dumps(item, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
 def _size(job: model.Job) -> int:
     """Bytes of what a worker is sent at most, without its items; it is not told of calendars."""
-    split = None if isinstance(job.split, model.Items) else job.split
+    split = None if isinstance(job.split, model.Items | model.Matrix) else job.split
     return len(msgspec.json.encode(msgspec.structs.replace(job, split=split, calendars=(), excluded=())))

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schedulerd.adapters.jobfiles.values import (
     MAX_SUBTASKS,
+    Axis,
+    AxisValues,
     Calendars,
+    Combination,
     CommandLine,
     Directory,
     Duration,
@@ -19,6 +22,7 @@ from schedulerd.adapters.jobfiles.values import (
     Instants,
     Item,
     Label,
+    NeedText,
     OneOrMany,
     OnlyTrue,
     Period,
@@ -51,16 +55,20 @@ class Pool(Document):
     max: int = Field(ge=1, le=100_000, description="Attempts at once.")
 
 
-class Gather(Document):
-    """Runs once when all subtasks are final; one line of JSON for each subtask on standard input."""
+class Step(Document):
+    """Work of the run itself, beside that of its subtasks."""
 
     argv: Words | None = Field(None, description="Program and arguments, without a shell.")
     command: CommandLine | None = Field(None, description="One line for the shell.")
     script: ScriptText | None = Field(None, description="A script of several lines.")
 
 
+class Gather(Step):
+    """Runs once when all subtasks are final; one line of JSON for each subtask on standard input."""
+
+
 class Split(Document):
-    """How a run is split into subtasks; exactly one of shards, items, argv, command and per_worker."""
+    """How a run is split into subtasks; exactly one of shards, items, matrix, argv, command and per_worker."""
 
     shards: int | None = Field(
         None, ge=1, le=MAX_SUBTASKS, description="So many subtasks, told apart by index."
@@ -71,7 +79,28 @@ class Split(Document):
     argv: Words | None = Field(None, description="Prints the items: a JSON array, or one a line.")
     command: CommandLine | None = Field(None, description="A line for the shell that prints the items.")
     per_worker: OnlyTrue = Field(None, description="One subtask on every able worker.")
+    matrix: Annotated[dict[Axis, AxisValues], Field(min_length=1, max_length=20)] | None = Field(
+        None, description="Names with lists of values: one subtask a combination."
+    )
+    include: Annotated[list[Combination], Field(max_length=MAX_SUBTASKS)] | None = Field(
+        None, description="Further combinations of a matrix."
+    )
+    exclude: Annotated[list[Combination], Field(max_length=1000)] | None = Field(
+        None, description="Combinations of a matrix that have all these values are left out."
+    )
     chunk: int | None = Field(None, ge=1, le=10_000, description="Items a subtask.")
+    max_items: int | None = Field(
+        None, ge=1, le=MAX_SUBTASKS, description="A command that lists more of them fails its run."
+    )
+    max_parallel: int | None = Field(
+        None, ge=1, le=MAX_SUBTASKS, description="Attempts of one run at once, over the whole cluster."
+    )
+    fail_fast: bool | None = Field(
+        None, description="The first subtask that ends without success ends the others."
+    )
+    need: NeedText | None = Field(
+        None, description='How many subtasks have to succeed: "all" (default), a count, or "95%".'
+    )
 
 
 class Defaults(Document):
@@ -133,6 +162,9 @@ class Defaults(Document):
         None, description="Names of pools: each holds the attempts of all its jobs to a number at once."
     )
     retry: Retry | None = Field(None, description="Further attempts.")
+    run_timeout: Positive | None = Field(
+        None, description="How long a whole run may take, from its first process on; teardown comes on top."
+    )
     paused: bool | None = Field(None, description="Fires nothing while true.")
     tags: Annotated[list[Tag], Field(max_length=100)] | None = Field(
         None, description="Words to find jobs by."
@@ -163,4 +195,6 @@ class JobDocument(Defaults):
     command: CommandLine | None = Field(None, description="One line for the shell.")
     script: ScriptText | None = Field(None, description="A script of several lines.")
     split: Split | None = Field(None, description="Many subtasks.")
+    setup: Step | None = Field(None, description="Runs once, before everything else of a run.")
     gather: Gather | None = Field(None, description="Runs once when all subtasks are final.")
+    teardown: Step | None = Field(None, description="Runs once, after everything else, however that went.")

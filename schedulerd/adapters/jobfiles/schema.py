@@ -16,7 +16,8 @@ def json_schema() -> dict[str, Any]:
     definitions = job.pop("$defs", {})
     job["allOf"] = [_exactly_one(catalog.WORK_KEYS), _at_most_one(catalog.TRIGGER_KEYS)]
     definitions["Split"] |= _exactly_one(catalog.SPLIT_KEYS)
-    definitions["Gather"] |= _exactly_one(catalog.WORK_KEYS)
+    for step in ("Step", "Gather"):
+        definitions[step] |= _exactly_one(catalog.WORK_KEYS)
     return {
         "$schema": DIALECT,
         "title": "schedulerd job file",

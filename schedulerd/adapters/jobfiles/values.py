@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -21,6 +22,8 @@ MAX_SCRIPT = 256 * 1024  # bytes
 MAX_SUBTASKS = 100_000
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,62}")
+_AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%")
 _VARIABLE = re.compile(r"[^=\0]+")
 _OWN_VARIABLES = frozenset(
     {
@@ -141,6 +144,27 @@ def _json_item(value: object) -> object:
     return value
 
 
+def _axis(name: str) -> str:
+    if not _AXIS.fullmatch(name):
+        raise refusal(f"{shown(name)} cannot be named in a template, expected letters, digits, - and _")
+    return name
+
+
+def _need(value: object) -> object:
+    if value == "all" or (
+        isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SUBTASKS
+    ):
+        return value
+    if isinstance(value, str) and (found := _PERCENT.fullmatch(value)) and 0 < Decimal(found[1]) <= 100:
+        return value
+    raise refusal(f'{shown(value)} was found, expected "all", a count of subtasks, or a share such as "95%"')
+
+
+def millionths(percent: str) -> int:
+    """`"99.5%"` as so many of a million."""
+    return int(Decimal(percent.removesuffix("%")) * 10_000)
+
+
 def _true(value: object) -> object:
     if value is not True:
         raise refusal(f"{shown(value)} was found, expected true or no such key")
@@ -216,6 +240,22 @@ PoolName = Annotated[str, AfterValidator(_pool)]
 Tag = Annotated[str, AfterValidator(_tag)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Item = Annotated[Any, AfterValidator(_json_item)]
+Axis = Annotated[str, AfterValidator(_axis)]
+AxisValues = Annotated[list[Item], Field(min_length=1, max_length=MAX_SUBTASKS)]
+Combination = dict[Axis, Item]
+NeedText = Annotated[
+    Any,
+    BeforeValidator(_need),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "all"},
+                {"type": "integer", "minimum": 1, "maximum": MAX_SUBTASKS},
+                {"type": "string", "pattern": rf"^{_PERCENT.pattern}$", "examples": ["95%"]},
+            ]
+        }
+    ),
+]
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 OnlyTrue = Annotated[bool | None, BeforeValidator(_true), WithJsonSchema({"const": True})]
 Directory = Annotated[Word, AfterValidator(_absolute)]

@@ -3,18 +3,21 @@
 import enum
 import json
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import tomlkit
 from tomlkit.items import InlineTable, Table
 
 from schedulerd.adapters.jobfiles.calendars import to_document as calendar_document
+from schedulerd.adapters.jobfiles.catalog import STEPS
 from schedulerd.adapters.jobfiles.durations import format_duration
 from schedulerd.model import job as model
 from schedulerd.protocol.ids import rfc3339
 
 BUILT_IN = "built-in"
 _SHELL = ("/bin/sh", "-c")
+_IN_ORDER = ("matrix", "include", "exclude")  # keys of a split whose order means something
 _USUAL = model.Job(name="", trigger=model.Manual(), work=model.Argv(argv=()))
 _PLAIN = (
     "timezone",
@@ -39,6 +42,7 @@ _PLAIN = (
     "requires",
     "pools",
     "paused",
+    "run_timeout",
 )
 
 
@@ -63,9 +67,10 @@ def to_document(job: model.Job, *, effective: bool = False) -> dict[str, Any]:
     if job.retry_max or effective:
         document["retry"] = {"max": job.retry_max}
     if job.split is not None:
-        document["split"] = _split(job.split)
-    if job.gather is not None:
-        document["gather"] = _work(job.gather)
+        document["split"] = _split(job.split) | _bounds(job)
+    for step in STEPS:
+        if (work := getattr(job, step)) is not None:
+            document[step] = _work(work)
     return document
 
 
@@ -89,10 +94,10 @@ def to_toml(definition: model.Definition) -> str:
     table = tomlkit.table()
     inner: list[tuple[str, Table]] = []
     for key, value in document.items():
-        if key in ("env", "split", "gather"):
+        if key in ("env", "split", *STEPS):
             sub = tomlkit.table()
             for name, element in value.items():
-                sub.add(name, _toml(element))
+                sub.add(name, _compact(element) if name in _IN_ORDER else _toml(element))
             inner.append((key, sub))
         elif isinstance(value, dict):
             table.add(key, _inline(value))
@@ -145,7 +150,7 @@ def _works(job: model.Job) -> list[model.Work]:
     works = [job.work]
     if isinstance(job.split, model.ListedItems):
         works.append(job.split.work)
-    return works if job.gather is None else [*works, job.gather]
+    return [*works, *(work for work in (job.setup, job.gather, job.teardown) if work is not None)]
 
 
 def _work(work: model.Work) -> dict[str, Any]:
@@ -166,15 +171,47 @@ def _split(split: model.Split) -> dict[str, Any]:
             return {"per_worker": True}
         case model.Items(items=items, chunk=chunk):
             document: dict[str, Any] = {"items": [json.loads(item) for item in items]}
+        case model.Matrix(axes=axes, include=include, exclude=exclude, chunk=chunk):
+            document = {"matrix": {name: [json.loads(value) for value in values] for name, values in axes}}
+            for key, combinations in (("include", include), ("exclude", exclude)):
+                if combinations:
+                    document[key] = [json.loads(combination) for combination in combinations]
         case model.ListedItems(work=work, chunk=chunk):
             document = _work(work)
     return document if chunk is None else {**document, "chunk": chunk}
+
+
+def _bounds(job: model.Job) -> dict[str, Any]:
+    bounds: dict[str, Any] = {
+        key: value for key in ("max_items", "max_parallel") if (value := getattr(job, key)) is not None
+    }
+    if job.fail_fast:
+        bounds["fail_fast"] = True
+    match job.need:
+        case model.AtLeast(count=count):
+            bounds["need"] = count
+        case model.Share(millionths=millionths):
+            bounds["need"] = f"{Decimal(millionths) / 10_000:f}%"
+        case None:
+            pass
+    return bounds
 
 
 def _inline(value: dict[str, Any]) -> InlineTable:
     table = tomlkit.inline_table()
     table.update(value)
     return table
+
+
+def _compact(value: Any) -> Any:
+    """A value for tomlkit without any table of its own: those would come after all other keys."""
+    if isinstance(value, dict):
+        return _inline({key: _compact(inner) for key, inner in value.items()})
+    if isinstance(value, list):
+        array = tomlkit.array()
+        array.extend(_compact(inner) for inner in value)
+        return array
+    return value
 
 
 def _toml(value: Any) -> Any:

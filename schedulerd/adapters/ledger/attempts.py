@@ -22,6 +22,7 @@ from schedulerd.adapters.ledger.batch import (
 from schedulerd.adapters.ledger.rows import micros
 from schedulerd.core.effects import (
     RecordAttempts,
+    RecordRound,
     RecordSubtasks,
     RecordSubtaskStates,
 )
@@ -43,6 +44,7 @@ UPDATE subtasks SET state = 'running' WHERE run = ? AND idx BETWEEN ? AND ? AND 
 _STRETCH_STATE = """
 UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND idx BETWEEN ? AND ? AND state = 'running'
 """
+_STRETCH_AGAIN = "UPDATE subtasks SET state = 'pending', reason = '' WHERE run = ? AND idx BETWEEN ? AND ?"
 _SUBTASK_STATE_ANY = "UPDATE subtasks SET state = ?, reason = ? WHERE run = ? AND idx = ?"
 
 _WORTH_A_STRETCH = 8  # rows for each statement over a stretch
@@ -69,6 +71,25 @@ def record_subtasks(batch: Batch, records: Sequence[RecordSubtasks]) -> None:
             batch.recounts[run] = None
         if record.is_split:
             delta[IS_SPLIT] = 1
+
+
+def record_round(batch: Batch, record: RecordRound) -> None:
+    """The retry of an open run has begun: its subtasks that get new attempts are pending, its result is to come."""
+    run, is_open = batch.run(record.run)
+    if not is_open:
+        raise LedgerContentError(f'run "{record.run}" is final: it begins no round')
+    changed = batch.connection.execute(
+        "UPDATE runs SET again = NULL, round_fence = ? WHERE n = ? AND again IS NOT NULL",
+        (record.first_fence, run),
+    ).rowcount
+    if not changed:  # it was written before
+        return
+    batch.connection.execute("DELETE FROM results WHERE run = ?", (run,))
+    stretches = _stretches(list(record.subtasks))
+    if stretches is None:
+        stretches = [(index, index) for index in record.subtasks]
+    batch.write(_STRETCH_AGAIN, [(run, first, last) for first, last in stretches])
+    batch.recounts[run] = None
 
 
 def record_attempts(batch: Batch, record: RecordAttempts) -> None:

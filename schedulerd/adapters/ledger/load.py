@@ -13,6 +13,7 @@ from schedulerd.adapters.ledger.rows import decoded, instant, instant_or_none
 from schedulerd.errors import LedgerError
 from schedulerd.model.job import Definition, Pool
 from schedulerd.model.run import (
+    Again,
     AttemptState,
     Cause,
     JobRow,
@@ -50,15 +51,16 @@ SELECT job, mark FROM (
     FROM (SELECT DISTINCT job FROM definitions WHERE job NOT IN (SELECT name FROM jobs)) AS gone) AS marked
 WHERE mark IS NOT NULL
 """
-_RUNS = """
+_RUN = """
 SELECT n, id, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent, state, started_at,
-    is_split, cancelled_by IS NOT NULL, coalesce(cancel_reason, 'operator')
-FROM runs WHERE finished_at IS NULL ORDER BY n
+    is_split, cancelled_by IS NOT NULL, coalesce(cancel_reason, 'operator'), rounds, again, round_fence
+FROM runs
 """
+_RUNS = f"{_RUN} WHERE finished_at IS NULL ORDER BY n"
 _BACKFILLS = "SELECT job, max_parallel FROM backfills"
 # CROSS JOIN: SQLite then begins with the open runs, which are few, whatever its statistics say
 _SUBTASKS = """
-SELECT s.run, s.idx, s.item, s.state, s.pinned FROM runs CROSS JOIN subtasks AS s
+SELECT s.run, s.idx, s.item, s.state, s.pinned, s.reason FROM runs CROSS JOIN subtasks AS s
 WHERE runs.finished_at IS NULL AND s.run = runs.n ORDER BY s.run, s.idx
 """
 _ATTEMPTS = """
@@ -93,6 +95,30 @@ def load(connection: Connection) -> OpenWork:
             for name, limit, is_retired in connection.execute(_POOLS)
         ),
         former=former(connection),
+    )
+
+
+_ONE_SUBTASKS = "SELECT idx, item, state, pinned, reason FROM subtasks WHERE run = ? ORDER BY idx"
+_ONE_ATTEMPTS = """
+SELECT subtask, number, worker, worker_name, nonce, epoch, fence, assigned_at, state, started_at
+FROM attempts_now WHERE run = ? ORDER BY subtask, number
+"""
+
+
+def load_run(connection: Connection, run: str) -> OpenRun | None:
+    """One run, final or not, in the same form; None when it is not recorded."""
+    row = connection.execute(f"{_RUN} WHERE id = ?", (run,)).fetchone()
+    if row is None:
+        return None
+    job, version = row[2:4]
+    found = connection.execute(
+        "SELECT document FROM definitions WHERE job = ? AND version = ?", (job, version)
+    ).fetchone()
+    return _run(
+        row,
+        {(job, version): _decode_definition(found[0])},
+        connection.execute(_ONE_SUBTASKS, (row[0],)).fetchall(),
+        connection.execute(_ONE_ATTEMPTS, (row[0],)).fetchall(),
     )
 
 
@@ -144,7 +170,7 @@ def _run(
     attempt_rows: Sequence[tuple[Any, ...]],
 ) -> OpenRun:
     _, run, job, version, cause, fire_time, has_slot, created_at, nominal, env, asked_by, parent = row[:12]
-    state, started_at, is_split, is_cancelled, cancel_reason = row[12:]
+    state, started_at, is_split, is_cancelled, cancel_reason, rounds, again, round_fence = row[12:]
     new = NewRun(
         id=run,
         job=job,
@@ -159,10 +185,10 @@ def _run(
         parent=parent,
     )
     histories: dict[int, _History] = {}
-    attempts = _open_attempts(attempt_rows, run, histories)
+    attempts = _open_attempts(attempt_rows, run, histories, round_fence)
     never = _History()
     subtasks = []
-    for index, item, subtask_state, pinned in subtask_rows:
+    for index, item, subtask_state, pinned, reason in subtask_rows:
         history = histories.get(index, never)
         subtasks.append(
             OpenSubtask(
@@ -174,6 +200,7 @@ def _run(
                 losses=history.losses,
                 previous=history.previous,
                 pinned=pinned,
+                reason=reason,
             )
         )
     return OpenRun(
@@ -186,6 +213,8 @@ def _run(
         cancel_reason=cancel_reason,
         subtasks=tuple(subtasks),
         attempts=tuple(attempts),
+        rounds=rounds,
+        again=Again(again) if again else None,
     )
 
 
@@ -200,19 +229,19 @@ class _History:
         self.losses = 0
         self.previous = "none"
 
-    def add(self, state: str) -> None:
-        """Count the next attempt, in order of number."""
+    def add(self, state: str, is_of_round: bool) -> None:
+        """Count the next attempt, in order of number; the ends of earlier rounds count against no retry."""
         self.attempts += 1
         if state in ("failed", "timeout"):
-            self.failures += 1
+            self.failures += is_of_round
             self.previous = state
         elif state == "lost":
-            self.losses += 1
+            self.losses += is_of_round
             self.previous = state
 
 
 def _open_attempts(
-    rows: Sequence[tuple[Any, ...]], run: str, histories: dict[int, _History]
+    rows: Sequence[tuple[Any, ...]], run: str, histories: dict[int, _History], round_fence: int
 ) -> list[OpenAttempt]:
     """The run's attempts that are not final; fills `histories` by subtask on the way."""
     attempts = []
@@ -221,7 +250,7 @@ def _open_attempts(
         history = histories.get(subtask)
         if history is None:
             history = histories[subtask] = _History()
-        history.add(state)
+        history.add(state, fence >= round_fence)
         open_state = _OPEN_STATES.get(state)
         if open_state is None:
             continue

@@ -12,12 +12,14 @@ from typing import Any
 from schedulerd.adapters.ledger.account import fire_account, run_account
 from schedulerd.adapters.ledger.backfill import slot_rows
 from schedulerd.adapters.ledger.connection import Connection
-from schedulerd.adapters.ledger.detail import attempt_outputs, subtasks_of
+from schedulerd.adapters.ledger.detail import attempt_outputs, subtasks_of, subtasks_page
 from schedulerd.adapters.ledger.events import find_events, newest_event
+from schedulerd.adapters.ledger.load import load_run
 from schedulerd.adapters.ledger.rows import decoded, instant, micros, text, text_or_none
 from schedulerd.adapters.ledger.slots import slots_page
 from schedulerd.core.backfill import SlotRow
 from schedulerd.errors import CommandError
+from schedulerd.model.run import OpenRun
 from schedulerd.protocol import api_types as shapes
 from schedulerd.protocol.api_accounts import FireAccount, RunAccount
 from schedulerd.protocol.ids import manual_run_ending
@@ -33,7 +35,7 @@ LEFT JOIN runs AS r ON r.n = (SELECT n FROM runs WHERE job = jobs.name ORDER BY 
 """
 _RUN = """
 SELECT n, id, job, fire_time, cause, state, created_at, started_at, finished_at, total, succeeded, failed, running,
-    reason, parent, nominal
+    reason, parent, nominal, rounds
 FROM runs
 """
 
@@ -83,10 +85,25 @@ class Reader(ABC):
         cursor = f"{page[-1][3]}.{page[-1][0]}" if len(rows) > query.limit and page else None
         return [shapes.Run(**_run(row)) for row in page], cursor
 
-    def run(self, run: str) -> shapes.RunDetail | None:
-        """One run with its subtasks, attempts and the last part of what they wrote."""
+    def run(self, run: str, most: int | None = None) -> shapes.RunDetail | None:
+        """One run with its subtasks, attempts and the last part of what they wrote; of many at most `most` subtasks."""
         with self._reading("reading a run"):
-            return self._detail(run)
+            return self._detail(run, most)
+
+    def subtasks(self, run: str, cursor: str, limit: int) -> tuple[list[shapes.Subtask], str | None]:
+        """Subtasks of a run by index, then its steps, with their attempts. Raises CommandError (invalid)."""
+        after = int(_checked(cursor, 1)[0]) if cursor else -1
+        with self._reading("listing subtasks"):
+            row = self._connection.execute("SELECT n FROM runs WHERE id = ?", (run,)).fetchone()
+            if row is None:
+                return [], None
+            page, following = subtasks_page(self._connection, row[0], run, after, limit)
+            return page, None if following is None else str(following)
+
+    def recorded_run(self, run: str) -> OpenRun | None:
+        """One run as the leader would remember it, final or not."""
+        with self._reading("reading a run for a retry"):
+            return load_run(self._connection, run)
 
     def run_ids(self, prefix: str, limit: int) -> list[str]:
         """Up to `limit` run ids that begin with `prefix`, sorted."""
@@ -168,17 +185,20 @@ class Reader(ABC):
     def run_account(self, run: str) -> RunAccount | None:
         """One run with what was noted about it."""
         with self._reading("reading the account of a run"):
-            detail = self._detail(run)
+            detail = self._detail(run, None)
             return None if detail is None else run_account(self._connection, detail)
 
-    def _detail(self, run: str) -> shapes.RunDetail | None:
+    def _detail(self, run: str, most: int | None) -> shapes.RunDetail | None:
         row = self._connection.execute(f"{_RUN} WHERE id = ?", (run,)).fetchone()
         if row is None:
             return None
         result = self._connection.execute("SELECT result FROM results WHERE run = ?", (row[0],)).fetchone()
+        subtasks, hidden = subtasks_of(self._connection, row[0], run, most)
         return shapes.RunDetail(
             **_run(row),
-            subtasks_detail=subtasks_of(self._connection, row[0], run),
+            rounds=row[-1],
+            subtasks_detail=subtasks,
+            subtasks_hidden=hidden,
             result=None if result is None else decoded(result[0]),
         )
 
@@ -255,8 +275,10 @@ def _job(row: tuple[Any, ...]) -> shapes.JobFacts:
 def _run(row: tuple[Any, ...]) -> dict[str, Any]:
     """The fields of shapes.Run."""
     _, run, job, fire_time, cause, state, created_at, started_at, finished_at = row[:9]
-    total, succeeded, failed, running, reason, parent, nominal = row[9:]
-    late_us = (created_at if started_at is None else started_at) - fire_time if cause in _PROMISED else 0
+    total, succeeded, failed, running, reason, parent, nominal, rounds = row[9:]
+    # a retry starts whenever somebody asks for it
+    begun_at = created_at if started_at is None or rounds > 1 else started_at
+    late_us = begun_at - fire_time if cause in _PROMISED else 0
     return {
         "id": run,
         "job": job,

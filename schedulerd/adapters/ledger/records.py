@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from schedulerd.adapters.ledger.attempts import (
     record_attempts,
+    record_round,
     record_subtask_states,
     record_subtasks,
 )
@@ -13,7 +14,14 @@ from schedulerd.adapters.ledger.backfill import record_backfill
 from schedulerd.adapters.ledger.batch import Batch
 from schedulerd.adapters.ledger.outcomes import record_late_results, record_outcomes, record_started
 from schedulerd.adapters.ledger.rows import micros
-from schedulerd.adapters.ledger.runs import close_run, record_cancel, record_runs, record_skips
+from schedulerd.adapters.ledger.runs import (
+    close_run,
+    record_cancel,
+    record_reopening,
+    record_result,
+    record_runs,
+    record_skips,
+)
 from schedulerd.adapters.ledger.table import (
     record_anchors,
     record_boots,
@@ -40,6 +48,9 @@ from schedulerd.core.effects import (
     RecordPause,
     RecordPools,
     RecordRemovals,
+    RecordReopening,
+    RecordResult,
+    RecordRound,
     RecordRunCounts,
     RecordRuns,
     RecordSkips,
@@ -75,11 +86,14 @@ WRITERS: dict[type[Any], Callable[[Batch, Any], None]] = {
     RecordSkips: record_skips,
     RecordBackfill: record_backfill,
     RecordRuns: record_runs,
+    RecordReopening: record_reopening,
+    RecordRound: record_round,
     RecordAttempts: record_attempts,
     RecordStarted: record_started,
     RecordOutcomes: record_outcomes,
     RecordLateResults: record_late_results,
     RecordSubtaskStates: record_subtask_states,
+    RecordResult: record_result,
     RecordCancel: record_cancel,
     CloseRun: close_run,
     RecordEvent: record_event,

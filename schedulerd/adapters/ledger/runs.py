@@ -7,7 +7,15 @@ import msgspec
 from schedulerd.adapters.ledger.batch import Batch
 from schedulerd.adapters.ledger.connection import each
 from schedulerd.adapters.ledger.rows import micros, micros_or_none, text
-from schedulerd.core.effects import CloseRun, RecordCancel, RecordEvent, RecordRuns, RecordSkips
+from schedulerd.core.effects import (
+    CloseRun,
+    RecordCancel,
+    RecordEvent,
+    RecordReopening,
+    RecordResult,
+    RecordRuns,
+    RecordSkips,
+)
 from schedulerd.errors import LedgerContentError
 from schedulerd.model.run import NewRun, Skip
 
@@ -33,8 +41,12 @@ _SKIP_SLOT = (
 _LONGER_SLOT = "UPDATE slots SET last = ?, count = count + ? WHERE job = ? AND first = ?"
 _COUNTED_FROM = "SELECT counted_from FROM jobs WHERE name = ?"
 _CLOSE = """
-UPDATE runs SET state = ?, reason = ?, started_at = coalesce(?, started_at), finished_at = ?
+UPDATE runs SET state = ?, reason = ?, started_at = coalesce(?, started_at), finished_at = ?, again = NULL
 WHERE n = ? AND finished_at IS NULL
+"""
+_REOPEN = """
+UPDATE runs SET state = 'pending', reason = '', started_at = NULL, finished_at = NULL, cancelled_by = NULL,
+    cancel_reason = NULL, rounds = ?1, again = ?2 WHERE n = ?3 AND finished_at IS NOT NULL AND rounds = ?1 - 1
 """
 
 
@@ -163,6 +175,28 @@ def record_cancel(batch: Batch, record: RecordCancel) -> None:
     )
 
 
+def record_result(batch: Batch, record: RecordResult) -> None:
+    """What gather of an open run has printed; empty output is none."""
+    number, is_open = batch.run(record.run)
+    if is_open and record.result:
+        batch.connection.execute(
+            "INSERT INTO results (run, result) VALUES (?, ?) ON CONFLICT DO NOTHING", (number, record.result)
+        )
+
+
+def record_reopening(batch: Batch, record: RecordReopening) -> None:
+    """A final run is open again. Raises LedgerContentError when it is not final, or has had another round meanwhile."""
+    number, is_open = batch.run(record.run)
+    if batch.connection.execute(_REOPEN, (record.rounds, record.again.value, number)).rowcount:
+        batch.numbers.runs[record.run] = number
+        return
+    (rounds,) = batch.connection.execute("SELECT rounds FROM runs WHERE n = ?", (number,)).fetchone()
+    if not is_open or rounds != record.rounds:
+        raise LedgerContentError(
+            f'run "{record.run}" cannot begin round {record.rounds}: it is not final, or has had {rounds} rounds'
+        )
+
+
 def close_run(batch: Batch, record: CloseRun) -> None:
     """The end of a run; one that is final already keeps its end."""
     number, is_open = batch.run(record.run)
@@ -178,8 +212,4 @@ def close_run(batch: Batch, record: CloseRun) -> None:
             number,
         ),
     )
-    if record.result:
-        batch.connection.execute(
-            "INSERT INTO results (run, result) VALUES (?, ?) ON CONFLICT DO NOTHING", (number, record.result)
-        )
     batch.numbers.runs.pop(record.run, None)

@@ -84,12 +84,10 @@ def run_page(ctx: Ctx, run: str) -> Response:
 
     def show() -> dict[str, Any]:
         with ctx.readers.reader() as reader:
-            detail = reader.run(found_run(reader, run))
+            detail = reader.run(found_run(reader, run), _SUBTASKS)
         if detail is None:
             raise CommandError("not_found", f'there is no run "{run}"')
-        subtasks = detail.subtasks_detail[:_SUBTASKS]
-        hidden = len(detail.subtasks_detail) - len(subtasks)
-        return {"run": detail, "subtasks": subtasks, "hidden": hidden, "steps": STEPS}
+        return {"run": detail, "subtasks": detail.subtasks_detail, "steps": STEPS}
 
     return _page(ctx, "run.html", "/runs/", show)
 

@@ -12,7 +12,16 @@ from schedulerd.api.routes.jobs import Cursor, Limit
 from schedulerd.api.views.logs import STREAMS, log_lines, log_text
 from schedulerd.api.views.texts import read_time, time_text
 from schedulerd.core import requests as rq
-from schedulerd.protocol.api_answers import CancelAnswer, CancelBody, LogLine, RunList, SubtaskList
+from schedulerd.errors import CommandError
+from schedulerd.protocol.api_answers import (
+    CancelAnswer,
+    CancelBody,
+    LogLine,
+    RetryAnswer,
+    RetryBody,
+    RunList,
+    SubtaskList,
+)
 from schedulerd.protocol.api_types import AttemptOutput, RunDetail, RunQuery
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -20,6 +29,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 NDJSON = "application/x-ndjson"
 _BATCH = 500  # lines a chunk of the answer
+_SUBTASKS = 1000  # shown with a run; the list of subtasks has more of them
 
 
 @router.get("", response_model=RunList)
@@ -48,21 +58,19 @@ def list_runs(
 
 @router.get("/{run}", response_model=RunDetail)
 def show_run(ctx: Ctx, run: str) -> Response:
-    """One run with its subtasks and attempts; a beginning of its id is enough when no other run has it."""
+    """One run with its subtasks and attempts; a beginning of its id is enough when no other run has it.
+
+    Of more than 1,000 subtasks those are shown that are worth a look; `subtasks_hidden` counts the others.
+    """
     with ctx.readers.reader() as reader:
-        return as_json(reader.run(found_run(reader, run)))
+        return as_json(reader.run(found_run(reader, run), _SUBTASKS))
 
 
 @router.get("/{run}/subtasks", response_model=SubtaskList)
 def list_subtasks(ctx: Ctx, run: str, limit: Limit = 100, cursor: Cursor = "") -> Response:
-    """Subtasks of a run by index, with their attempts."""
+    """Subtasks of a run by index, then its steps (setup, split, gather, teardown), with their attempts."""
     with ctx.readers.reader() as reader:
-        detail = reader.run(found_run(reader, run))
-    rows = detail.subtasks_detail if detail is not None else []
-    if cursor.removeprefix("-").isdecimal():
-        rows = [row for row in rows if row.index > int(cursor[:20])]
-    page = rows[:limit]
-    following = str(page[-1].index) if len(rows) > limit else None
+        page, following = reader.subtasks(found_run(reader, run), cursor, limit)
     return as_json(SubtaskList(items=page, next_cursor=following))
 
 
@@ -106,6 +114,20 @@ def cancel_run(ctx: Ctx, by: Caller, run: str, body: CancelBody | None = None) -
         name = found_run(reader, run)
     ctx.ask(rq.CancelRun(run=name, by=by, kill=body.kill if body else False))
     return as_json(CancelAnswer(run_id=name), 202)
+
+
+@router.post("/{run}/retry", response_model=RetryAnswer, status_code=202)
+def retry_run(ctx: Ctx, by: Caller, run: str, body: RetryBody | None = None) -> Response:
+    """Open a final run again: all its subtasks get a new attempt, or those that did not succeed; then gather does.
+
+    409 when it is not final, when nothing of it has failed, or when `overlap` keeps it out.
+    """
+    with ctx.readers.reader() as reader:
+        found = reader.recorded_run(found_run(reader, run))
+    if found is None:
+        raise CommandError("not_found", f'there is no run "{run}"')
+    answer = ctx.ask(rq.RetryRun(found=found, by=by, failed_only=body.failed_only if body else False))
+    return as_json(RetryAnswer(run_id=answer.run, outcome=answer.outcome), 202)
 
 
 def _is_many(outputs: list[AttemptOutput]) -> bool:

@@ -9,7 +9,7 @@ from schedulerd.protocol.api_accounts import RunAccount
 from schedulerd.protocol.api_types import Event
 
 STEPS = {-1: "gather", -2: "setup", -3: "teardown", -4: "split"}
-_OPERATOR = frozenset({"triggered", "cancelled", "backfilled"})
+_OPERATOR = frozenset({"triggered", "cancelled", "backfilled", "reopened"})
 _WORDS = {
     "attempt_lost": "lost",
     "attempt_fenced": "ended by its worker, fenced",

@@ -109,6 +109,12 @@ def _ending(run: RunDetail) -> str:
 def _waiting(account: RunAccount, definition: Definition) -> tuple[str, str]:
     """(word, sentence): what a run that is not final waits for."""
     run, counts = account.detail, account.detail.subtasks
+    is_begun = any(part.state in ("pending", "running") for part in run.subtasks_detail)
+    if run.rounds > 1 and run.state == "pending" and not is_begun:
+        return (
+            "turn",
+            f"its retry waits until other runs of the job have ended: overlap is {definition.job.overlap.value}",
+        )
     if run.trigger in _HELD and not run.subtasks_detail:
         return "turn", f"it waits for its turn: {run.trigger} runs of a job go one after another"
     if run.state == "pending" and not run.subtasks_detail and definition.job.overlap in _LINED_UP:

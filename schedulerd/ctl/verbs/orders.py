@@ -1,4 +1,4 @@
-"""pause, resume, cancel, rm: short orders, each to one or several things."""
+"""pause, resume, cancel, retry, rm: short orders, each to one or several things."""
 
 from collections.abc import Callable
 from typing import Any
@@ -74,6 +74,27 @@ def cancel_verb(session: Session, runs: tuple[str, ...], kill: bool) -> None:
         return answer
 
     _each(session, list(runs), order, lambda answer: f"cancelling {answer['run_id']}", key="run_id")
+
+
+@click.command("retry")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--failed-only", is_flag=True, help="Leave subtasks that succeeded as they are.")
+@common
+@pass_session
+def retry_verb(session: Session, runs: tuple[str, ...], failed_only: bool) -> None:
+    """Run ended runs again: new attempts of their subtasks, then gather."""
+
+    def order(word: str) -> dict[str, Any]:
+        run = names.run_id(session.client, word)
+        answer = session.client.post(path_of("runs", run, "retry"), {"failed_only": failed_only})
+        assert isinstance(answer, dict)
+        return answer
+
+    def told(answer: dict[str, Any]) -> str:
+        is_queued = answer["outcome"] == "queued"
+        return f"retrying {answer['run_id']}" + (", behind other runs of its job" if is_queued else "")
+
+    _each(session, list(runs), order, told, key="run_id")
 
 
 @click.command("rm")

@@ -96,11 +96,16 @@ def run_row(session: Session, run: dict[str, Any]) -> list[str]:
 
 @click.command("run")
 @click.argument("run")
+@click.option("--all", "is_all", is_flag=True, help="Every subtask, also of more than 1,000.")
 @common
 @pass_session
-def run_verb(session: Session, run: str) -> None:
+def run_verb(session: Session, run: str, is_all: bool) -> None:
     """One run: its subtasks and attempts."""
-    found = session.client.get(path_of("runs", names.run_id(session.client, run)))
+    name = names.run_id(session.client, run)
+    found = session.client.get(path_of("runs", name))
+    if found["subtasks_hidden"] and (is_all or session.is_for_programs):
+        found["subtasks_detail"] = list(session.client.items(path_of("runs", name, "subtasks"), None))
+        found["subtasks_hidden"] = 0
     session.show_one(found, "id", lambda item: _show_run(session, item))
 
 
@@ -114,6 +119,10 @@ def _show_run(session: Session, run: dict[str, Any]) -> None:
         ["took", times.between(run["started_at"], run["finished_at"])],
         ["subtasks", ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"],
     ]
+    if not counts["total"] and run["state"] == "succeeded":
+        facts[-1][1] = "none: there were no items"
+    if run["rounds"] > 1:
+        facts.append(["rounds", f"{run['rounds']}: it was retried"])
     if run["nominal"]:
         facts.insert(1, ["nominal", run["nominal"]])
     for name, text in facts:
@@ -122,6 +131,8 @@ def _show_run(session: Session, run: dict[str, Any]) -> None:
     if rows:
         click.echo("")
         show_table(_SUBTASK_COLUMNS, rows, is_wide=session.is_wide, empty="")
+    if run["subtasks_hidden"]:
+        click.echo(f"... and {run['subtasks_hidden']} more subtasks; --all shows them all")
     if run["result"]:
         click.echo("\nresult")
         for line in run["result"].splitlines()[:20]:

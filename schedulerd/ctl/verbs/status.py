@@ -120,6 +120,8 @@ def _show_hints(job: dict[str, Any], runs: list[dict[str, Any]]) -> None:
         hints.append(f"schedulerctl resume {job['name']}")
     if runs and runs[0]["state"] == "failed":
         hints += [f"schedulerctl logs {runs[0]['id']}", f"schedulerctl run {runs[0]['id']}"]
+        if runs[0]["subtasks"]["succeeded"]:
+            hints.append(f"schedulerctl retry {runs[0]['id']} --failed-only")
         hints.append(f"schedulerctl trigger {job['name']} --wait")
     if hints:
         click.echo("\ntry")
