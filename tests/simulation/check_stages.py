@@ -33,11 +33,8 @@ def check(books: Books) -> None:
         stage = min(int(subtask), BODY)
         end = books.chronicle.ends.get(attempt, "open")
         one.ends[stage].append(end)
-        if not books.is_excused(attempt):
-            # what a lost one still does nobody can know
-            one.sights[stage] += [
-                sight for sight in books.witness.by_attempt.get(attempt, []) if end != "lost"
-            ]
+        # what a lost one still does nobody can know
+        one.sights[stage] += [sight for sight in books.witness.by_attempt.get(attempt, []) if end != "lost"]
     states = _states(books)
     for run in books.runs.values():
         job = books.job_of(run.id)
