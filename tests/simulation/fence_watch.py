@@ -14,6 +14,7 @@ class FenceWatch:
 
     def __init__(self, worker: str, chronicle: Chronicle) -> None:
         self.seen = 0  # highest epoch in a frame that reached it
+        self._told_to_end: dict[str, None] = {}  # attempts whose end a leader asked for in its time
         self._worker = worker
         self._chronicle = chronicle
 
@@ -35,6 +36,8 @@ class FenceWatch:
                     stale[attempt] = envelope.epoch
                 else:
                     fresh[attempt] = None
+                    if isinstance(message, Cancel | Revoke):
+                        self._told_to_end[attempt] = None
         return {attempt: epoch for attempt, epoch in stale.items() if attempt not in fresh}
 
     def look_at(self, record: Record, forbidden: dict[str, int]) -> None:
@@ -48,7 +51,8 @@ class FenceWatch:
                 self._chronicle.acknowledged(self._worker, attempt)
         elif isinstance(record, AttemptsEnded):
             reasons = ("revoked", "cancelled")
-            named = [outcome.attempt for outcome in record.outcomes if outcome.reason in reasons]
+            ended = [outcome.attempt for outcome in record.outcomes if outcome.reason in reasons]
+            named = [attempt for attempt in ended if attempt not in self._told_to_end]
         for attempt in named:
             if attempt in forbidden:
                 text = f"{self._worker} journals {record} by order of epoch {forbidden[attempt]} after {self.seen}"
