@@ -16,6 +16,7 @@ from types import FrameType
 
 import click
 
+from schedulerd.adapters.election_file import FileLock
 from schedulerd.core.effects import CloseRun, Effect, RecordSkips
 from schedulerd.errors import SchedulerdError, SettingsError
 from schedulerd.hostkit.logs import start_logging
@@ -130,6 +131,9 @@ def _run(jobs: Path, workers: int, api: str, place: Path, seconds: float | None)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place, "dev.lock")  # before its settings are written anew
+    if not lock.acquire():
+        raise SettingsError(lock.holder())
     addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
     tally = Tally()
     service = Service(load_schedulerd(write_settings(place, jobs, api, addresses), {}), [tally.watch])
@@ -152,6 +156,7 @@ def _run(jobs: Path, workers: int, api: str, place: Path, seconds: float | None)
     finally:
         _stop_workers(children)
         service.stop()
+        lock.close()
     return tally
 
 

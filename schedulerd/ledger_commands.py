@@ -97,7 +97,7 @@ def _unused(url: str) -> Iterator[None]:
         with alone(url):
             yield
         return
-    path = sqlite_path(url)
+    path = sqlite_path(url).resolve()  # the lock is that of the file, whatever link leads to it
     lock = FileLock(path.parent, f"{path.name}.lock")
     is_new = not path.with_name(f"{path.name}.lock").exists()
     if not path.parent.is_dir():

@@ -241,7 +241,8 @@ def _locks_of(settings: SchedulerdSettings) -> tuple[FileLock, ...]:
     ledger = settings.ledger.path
     if ledger is None:
         return (own,)
-    # the ledger has a lock of its own: another state directory may name the same file
+    # the ledger has a lock of its own: another state directory may name the same file, also by a link to it
+    ledger = ledger.resolve()
     return (own, FileLock(ledger.parent, f"{ledger.name}.lock", is_shared=settings.election.kind == "consul"))
 
 

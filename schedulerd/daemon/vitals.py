@@ -46,7 +46,8 @@ class Vitals:
     def stop(self) -> None:
         """End the thread."""
         self._stopping.set()
-        self._thread.join(5.0)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(5.0)
 
     def _run(self) -> None:
         offset, slept = _offset(), _slept()

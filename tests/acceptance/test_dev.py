@@ -131,3 +131,23 @@ def _is_alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+def test_a_second_one_on_the_same_state_is_one_sentence_and_leaves_the_first_alone(tmp_path: Path) -> None:
+    first = start(place=tmp_path)
+    assert first.stdout is not None
+    watchdog = threading.Timer(120, first.kill)
+    watchdog.start()
+    assert first.stdout.readline().startswith("api ")
+    files = sorted((tmp_path / "state").glob("*.toml"))
+    before = [file.read_text() for file in files]
+    second = start(place=tmp_path)
+    told, _ = second.communicate(timeout=60)
+    assert second.returncode != 0
+    assert re.fullmatch(r"schedulerd: \S+/dev\.lock: process \d+ holds the lock; .*\n", told), told
+    assert len(before) == 3
+    assert [file.read_text() for file in files] == before
+    os.kill(first.pid, signal.SIGINT)
+    first.communicate(timeout=60)
+    watchdog.cancel()
+    assert first.returncode == 0

@@ -112,6 +112,11 @@ def test_a_second_schedulerd_on_the_same_ledger_with_a_state_directory_of_its_ow
         text = (tmp_path / "schedulerd.toml").read_text()
         other.write_text(text.replace('state_dir = "state"', 'state_dir = "elsewhere"'))
         assert "ledger.db.lock" in refused(other)
+        (tmp_path / "link.db").symlink_to(tmp_path / "state" / "ledger.db")
+        by_link = other.read_text().replace("/state/ledger.db", "/link.db")
+        assert "/link.db" in by_link
+        other.write_text(by_link)
+        assert "state/ledger.db.lock" in refused(other)
 
 
 def test_faulty_job_files_end_the_first_start_and_later_keep_the_table(

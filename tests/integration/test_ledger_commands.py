@@ -154,6 +154,12 @@ def test_a_ledger_in_use_is_not_copied(file: str, database: str, tmp_path: Path)
     lock = FileLock(tmp_path, "ledger.db.lock")
     assert lock.acquire()
     assert "stop schedulerd first, nothing was copied" in schedulerd("ledger", "copy", file, database, code=1)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.db").symlink_to(tmp_path / "ledger.db")
+    by_link = f"sqlite://{tmp_path}/elsewhere/link.db"
+    assert "stop schedulerd first, nothing was copied" in schedulerd(
+        "ledger", "copy", by_link, database, code=1
+    )
     lock.close()
     with closing(open_ledger(database)) as ledger:
         ledger.lead("here", 0, at(0))
