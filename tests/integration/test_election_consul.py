@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,24 +82,26 @@ def wait_leads(election: ConsulElection, seconds: float = 20.0) -> None:
     assert wait_until(lambda: leads(election), seconds, every=0.002), election.trouble
 
 
-def process(consul: ConsulAgent, cluster: str, place: Path, name: str) -> "subprocess.Popen[str]":
-    """An election as a process."""
+@contextmanager
+def process(consul: ConsulAgent, cluster: str, place: Path, name: str) -> "Iterator[subprocess.Popen[str]]":
+    """An election as a process, which ends with the block however that ends."""
     (place / name).mkdir(exist_ok=True)
     terms = ",".join(f'"{field}":{getattr(TERMS, field)}' for field in TERMS.__struct_fields__)
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            PROGRAM,
-            consul.address,
-            cluster,
-            place / name,
-            value_of(card(name)),
-            f"{{{terms}}}",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    words = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        consul.address,
+        cluster,
+        place / name,
+        value_of(card(name)),
+        f"{{{terms}}}",
+    ]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as found:
+        try:
+            yield found
+        finally:
+            found.kill()
 
 
 def says(process: "subprocess.Popen[str]", word: str) -> None:
