@@ -282,7 +282,9 @@ def check_backup(copied: Path, before: int, after: int) -> None:
         assert list(invariants.violations(ledger)) == []
     assert copied.stat().st_mode & 0o007 == 0
     rows = content(url)
-    newest = 8 + len(rows["events"]) - 2  # two events of `fill`, one of them of its skips, and one of each minute
+    newest = (
+        8 + len(rows["events"]) - 2
+    )  # two events of `fill`, one of them of its skips, and one of each minute
     assert before <= newest <= after
     assert len(rows["runs"]) == 2 + newest - 8
     with closing(open_ledger(url)) as ledger:
