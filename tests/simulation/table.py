@@ -47,7 +47,7 @@ def job_table(rng: random.Random, begin: datetime, count: int, is_long: bool) ->
 
 def any_job(rng: random.Random, name: str, begin: datetime, is_long: bool) -> Job:
     """One job with everything left to chance; some that outlast every term if there is time for them."""
-    timeout = rng.choice((6, 12, 20, LONG) if is_long else (6, 12, 20))
+    timeout = rng.choice((6, 12, LONG, LONG) if is_long else (6, 12, 20))
     triggers: list[Trigger] = [
         Every(period=timedelta(seconds=rng.choice((2, 5, 7, 15, 40)))),
         Every(period=timedelta(seconds=rng.choice((5, 11, 30)))),
@@ -92,7 +92,7 @@ def any_job(rng: random.Random, name: str, begin: datetime, is_long: bool) -> Jo
         need=rng.choice((AtLeast(count=1), Share(millionths=600_000)))
         if is_wide and rng.random() < 0.3
         else None,
-        setup=Argv(argv=("setup",)) if rng.random() < 0.2 else None,
+        setup=Argv(argv=("setup",)) if rng.random() < 0.35 else None,
         gather=Argv(argv=("gather",)) if is_wide and rng.random() < 0.5 else None,
         teardown=Argv(argv=("teardown",)) if rng.random() < 0.35 else None,
         run_timeout=timedelta(seconds=rng.choice((5, 15, LONG + 50))) if rng.random() < 0.2 else None,
